@@ -1,0 +1,4 @@
+"""The command line.
+
+Law: the only place that prints.
+"""

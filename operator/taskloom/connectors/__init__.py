@@ -1,0 +1,4 @@
+"""Ways in and ways out; the two are separate types, so any mixes with any.
+
+Law: a connector moves bytes and confirms them; what an event means is the flow's business.
+"""

@@ -1,0 +1,289 @@
+"""The workflow engine as the inside sees it.
+
+An engine that lives in the task database can write in the caller's transaction
+(``joins(tx)`` is true): then its state and the task rows change together.
+Any other engine is called outside of transactions (``tx=None``), and the queue, business keys and
+the ledger of external tasks keep the effects exactly-once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Transaction(Protocol):
+    """An open database transaction that an engine may be able to join."""
+
+    @property
+    def connection(self) -> Any:
+        """The driver's or SQLAlchemy's connection."""
+        ...
+
+    @property
+    def database(self) -> str:
+        """Which database it is on: equal for two transactions on the same one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One version of a process, known to the engine."""
+
+    workflow_key: str
+    version: int
+    definition_id: str
+    digest: str
+    topics: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRequest:
+    """Start `workflow_key`, its latest version unless `definition_id` names another.
+
+    `business_key` is the idempotency key: a second start with it returns the first instance.
+    """
+
+    workflow_key: str
+    business_key: str
+    variables: Mapping[str, Any]
+    definition_id: str | None = None
+
+
+class InstanceState(StrEnum):
+    """Where a process instance stands."""
+
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    TERMINATED = "terminated"  # deleted from outside, or ended by a terminate end event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A running or ended process instance; `root_id` is its own id unless it was called."""
+
+    id: str
+    root_id: str
+    workflow_key: str
+    version: int
+    business_key: str | None
+    state: InstanceState
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalTask:
+    """A unit of work that waits for a worker, locked for the one that fetched it."""
+
+    id: str
+    topic: str
+    element_id: str
+    instance_id: str
+    root_instance_id: str
+    workflow_key: str
+    business_key: str | None
+    variables: Mapping[str, Any]
+    retries: int | None  # None until the first failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineUserTask:
+    """A unit of work that waits for a person."""
+
+    id: str
+    element_id: str
+    instance_id: str
+    root_instance_id: str
+    name: str | None
+    description: str | None
+    assignee: str | None
+    candidate_groups: tuple[str, ...]
+    candidate_users: tuple[str, ...]
+    form_key: str | None
+    priority: int
+    due_date: str | None
+    created_at: datetime
+
+
+class Outcome(StrEnum):
+    """What became of a call about one external or user task."""
+
+    DONE = "done"
+    GONE = "gone"  # completed before, or its instance is gone: nothing is left to do
+    LOCK_LOST = "lock-lost"  # another worker holds it: its turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """Work that stopped and waits for an operator."""
+
+    id: str
+    instance_id: str
+    root_instance_id: str
+    element_id: str
+    message: str
+    created_at: datetime
+
+
+class ChangeKind(StrEnum):
+    """What an engine reports of its own accord."""
+
+    USER_TASK_CREATED = "user-task-created"
+    USER_TASK_ENDED = "user-task-ended"  # completed or cancelled, by whomever
+    INSTANCE_ENDED = "instance-ended"
+    INCIDENT_CREATED = "incident-created"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineChange:
+    """One entry of the feed; applying it twice must do no harm."""
+
+    id: str
+    kind: ChangeKind
+    root_instance_id: str
+    instance_id: str
+    user_task: EngineUserTask | None = None  # for USER_TASK_CREATED
+    user_task_id: str | None = None  # for USER_TASK_ENDED
+    completed: bool = (
+        False  # USER_TASK_ENDED: completed rather than cancelled; INSTANCE_ENDED: ran to its end
+    )
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityRecord:
+    """One step of an instance's history, for traces."""
+
+    instance_id: str
+    element_id: str
+    element_type: str  # the BPMN tag: userTask, serviceTask, exclusiveGateway, …
+    name: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    state: str  # active | completed | cancelled
+
+
+class WorkflowEngine(Protocol):
+    """Runs BPMN.  Pass `tx` only where `joins` says so."""
+
+    name: str
+
+    def joins(self, tx: Transaction) -> bool:
+        """Tell whether calls given this transaction take part in it."""
+        ...
+
+    async def deploy(
+        self, workflow_key: str, bpmn: bytes, *, tx: Transaction | None = None
+    ) -> Deployment:
+        """Make `bpmn` the newest version of `workflow_key`; the same bytes again give the same version.
+
+        Raises `Unprocessable` naming the element it does not support.
+        """
+        ...
+
+    async def undeploy(
+        self, definition_ids: Sequence[str], *, tx: Transaction | None = None
+    ) -> None:
+        """Remove definitions; `Conflict` while instances of them run."""
+        ...
+
+    async def start(self, request: StartRequest, *, tx: Transaction | None = None) -> Instance:
+        """Start an instance, or return the one its business key already has.
+
+        Raises `NotFound` for an unknown workflow.
+        """
+        ...
+
+    async def fetch_and_lock(
+        self, topics: Sequence[str], worker_id: str, *, max_tasks: int, lock: timedelta
+    ) -> Sequence[ExternalTask]:
+        """Take up to `max_tasks` that are due, oldest first; returns at once, possibly empty."""
+        ...
+
+    async def complete(
+        self,
+        task_id: str,
+        worker_id: str,
+        variables: Mapping[str, Any],
+        *,
+        tx: Transaction | None = None,
+    ) -> Outcome:
+        """Finish an external task and let its instance go on."""
+        ...
+
+    async def fail(
+        self, task_id: str, worker_id: str, message: str, *, retries: int, retry_after: timedelta
+    ) -> Outcome:
+        """Report a failure; with `retries` 0 it becomes an incident."""
+        ...
+
+    async def bpmn_error(
+        self,
+        task_id: str,
+        worker_id: str,
+        code: str,
+        message: str,
+        variables: Mapping[str, Any],
+        *,
+        tx: Transaction | None = None,
+    ) -> Outcome:
+        """Raise a BPMN error at the task; an incident if nothing in the model catches it."""
+        ...
+
+    async def extend_lock(self, task_id: str, worker_id: str, lock: timedelta) -> Outcome:
+        """Hold a fetched task longer, counted from now."""
+        ...
+
+    async def unlock_all(self, worker_id: str) -> int:
+        """Free what a former life of this worker still holds; returns how many."""
+        ...
+
+    async def user_tasks(
+        self, root_instance_ids: Sequence[str], *, tx: Transaction | None = None
+    ) -> Sequence[EngineUserTask]:
+        """List the open user tasks below these root instances, oldest first."""
+        ...
+
+    async def complete_user_task(
+        self, task_id: str, variables: Mapping[str, Any], *, tx: Transaction | None = None
+    ) -> Outcome:
+        """Finish a user task and let its instance go on."""
+        ...
+
+    async def delete_instances(
+        self, instance_ids: Sequence[str], reason: str, *, tx: Transaction | None = None
+    ) -> None:
+        """Terminate instances and those they called; unknown or ended ones are no error."""
+        ...
+
+    async def instances(self, instance_ids: Sequence[str]) -> Sequence[Instance]:
+        """Look instances up by id, called ones included when their root is named."""
+        ...
+
+    async def running_instances(self, workflow_key: str) -> int:
+        """Count the active instances of all versions of a workflow."""
+        ...
+
+    async def history(self, root_instance_ids: Sequence[str]) -> Sequence[ActivityRecord]:
+        """List what happened below these root instances, oldest first."""
+        ...
+
+    async def incidents(self, root_instance_ids: Sequence[str] | None = None) -> Sequence[Incident]:
+        """List open incidents, of all instances by default."""
+        ...
+
+    async def retry_incident(self, incident_id: str, *, retries: int = 1) -> None:
+        """Give the failed work `retries` more tries; `NotFound` if there is no such incident."""
+        ...
+
+    async def changes(self, limit: int) -> Sequence[EngineChange]:
+        """Read the oldest unconfirmed entries of the feed."""
+        ...
+
+    async def confirm_changes(
+        self, change_ids: Sequence[str], *, tx: Transaction | None = None
+    ) -> None:
+        """Drop entries that have been applied."""
+        ...
