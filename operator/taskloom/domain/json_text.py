@@ -1,0 +1,99 @@
+"""JSON as strangers send it, read strictly.
+
+Python's parser takes `NaN`, lets the last of two equal keys win in silence, and gives up on
+deep nesting with an error of its own: each is refused here, with words the sender can act on.
+"""
+
+import json
+import re
+from typing import Any, Never
+
+from taskloom.errors import Invalid
+
+MAX_DEPTH = 100
+
+# strings (also one that never ends) are passed over whole, so brackets inside them do not count
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+
+
+def read_json(text: bytes | str, *, max_depth: int = MAX_DEPTH) -> Any:
+    """Parse one JSON value; raises `Invalid` saying what is wrong and where.
+
+    Refused: bytes that are not UTF-8, equal keys in one object, `NaN` and `Infinity`, numbers too
+    long to hold, and nesting deeper than `max_depth`.
+    """
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8")
+        except UnicodeDecodeError as exc:
+            raise Invalid(
+                f"The JSON is not valid UTF-8 at byte {exc.start}: send it as UTF-8."
+            ) from exc
+    try:
+        check_depth(text, max_depth=max_depth)
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as exc:
+        raise Invalid(
+            f"The JSON cannot be read: {exc.msg} at line {exc.lineno}, column {exc.colno}."
+        ) from exc
+    except RecursionError as exc:
+        raise Invalid(_too_deep(max_depth)) from exc
+    except ValueError as exc:  # an integer of more than 4,300 digits
+        raise Invalid("The JSON holds a number with too many digits.") from exc
+
+
+def check_depth(text: str, *, max_depth: int = MAX_DEPTH) -> None:
+    """Raise `Invalid` if arrays and objects nest deeper than `max_depth`.
+
+    Most texts have fewer brackets than that and are passed after two counts.
+    """
+    if text.count("{") + text.count("[") <= max_depth:
+        return
+    depth = 0
+    for token in _BRACKETS.finditer(text):
+        match token[0]:
+            case "{" | "[":
+                depth += 1
+                if depth > max_depth:
+                    raise Invalid(_too_deep(max_depth))
+            case "}" | "]":
+                depth -= 1
+
+
+def storable(text: str) -> bool:
+    """Tell whether a text column can hold this: no NUL and no half of a surrogate pair."""
+    if text.isascii():
+        return "\x00" not in text
+    return not any(c == "\x00" or "\ud800" <= c <= "\udfff" for c in text)
+
+
+def _too_deep(max_depth: int) -> str:
+    return f"The JSON nests deeper than {max_depth} levels: flatten it."
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                shown = json.dumps(key[:100])
+                raise Invalid(f"The JSON has the key {shown} twice in one object: keep one.")
+            seen.add(key)
+    return result
+
+
+def _no_constant(name: str) -> Never:
+    raise Invalid(f"The JSON holds {name}, which is no JSON value: send null or a number.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise Invalid("The JSON holds a number too large for a double.")
+    return number
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+)
