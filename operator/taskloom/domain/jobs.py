@@ -1,0 +1,76 @@
+"""Jobs: what a committed transaction still has to do outside of itself.
+
+::
+
+    ready ──► done
+      │ ▲
+      │ └── retried later (attempts + 1)
+      └───► dead      after MAX_ATTEMPTS, or when it can never work
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class JobKind(StrEnum):
+    """What there is to do."""
+
+    START_PROCESS = "start-process"
+    COMPLETE_USER_TASK = "complete-user-task"
+    DELETE_INSTANCES = "delete-instances"
+    FAN_OUT = "fan-out"
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    READY = "ready"
+    DONE = "done"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be done; its id is the idempotency key."""
+
+    id: UUID
+    kind: JobKind
+    payload: Mapping[str, Any]
+    event_id: UUID | None = None
+    task_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A claimed or finished job; `attempts` counts the present one."""
+
+    id: UUID
+    kind: JobKind
+    state: JobState
+    payload: Mapping[str, Any]
+    event_id: UUID | None
+    task_id: UUID | None
+    instance_id: str | None
+    attempts: int
+    error: str | None
+    created_on: datetime
+    finished_at: datetime | None
+
+
+MAX_ATTEMPTS = 60
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 60.0
+
+
+def retry_delay(attempts: int) -> timedelta | None:
+    """Give the wait after the `attempts`-th failure, or None when it is given up.
+
+    Doubles from half a second to a minute: about fifty minutes of outage are outlived.
+    """
+    if attempts >= MAX_ATTEMPTS:
+        return None
+    return timedelta(seconds=min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(attempts - 1, 10)))

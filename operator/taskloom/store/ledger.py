@@ -1,0 +1,87 @@
+"""The ledger: which external tasks have had their effect, so that each has it once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from taskloom.store.tables import external_task_ledger as ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """What became of an external task: ``done``, ``failed`` (so far) or ``error`` (BPMN)."""
+
+    external_task_id: str
+    topic: str
+    root_instance_id: str
+    state: str
+    variables: Mapping[str, Any]
+    error: str | None
+    attempts: int
+    started_at: datetime
+    finished_at: datetime
+
+
+class Ledger:
+    """The external_task_ledger table."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def get(self, external_task_id: str) -> LedgerEntry | None:
+        """Look an external task up."""
+        result = await self._connection.execute(
+            select(ledger).where(ledger.c.external_task_id == external_task_id)
+        )
+        row = result.first()
+        return None if row is None else _row_to_entry(row)
+
+    async def put(self, entry: LedgerEntry) -> None:
+        """Record what became of an external task; what is done stays done."""
+        values = {
+            "topic": entry.topic,
+            "root_instance_id": entry.root_instance_id,
+            "state": entry.state,
+            "variables": msgspec.json.encode(entry.variables).decode(),
+            "error": entry.error,
+            "started_at": entry.started_at,
+            "finished_at": entry.finished_at,
+        }
+        await self._connection.execute(
+            insert(ledger)
+            .values(external_task_id=entry.external_task_id, **values)
+            .on_conflict_do_update(
+                index_elements=["external_task_id"],
+                set_={**values, "attempts": ledger.c.attempts + 1},
+                where=ledger.c.state != "done",
+            )
+        )
+
+    async def of_instances(self, root_instance_ids: Sequence[str]) -> list[LedgerEntry]:
+        """List what was done for some instances, oldest first."""
+        result = await self._connection.execute(
+            select(ledger)
+            .where(ledger.c.root_instance_id.in_(root_instance_ids))
+            .order_by(ledger.c.started_at)
+        )
+        return [_row_to_entry(row) for row in result]
+
+
+def _row_to_entry(row: Any) -> LedgerEntry:
+    return LedgerEntry(
+        external_task_id=row.external_task_id,
+        topic=row.topic,
+        root_instance_id=row.root_instance_id,
+        state=row.state,
+        variables=msgspec.json.decode(row.variables),
+        error=row.error,
+        attempts=row.attempts,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,71 @@
+"""Events to tell subscribers of."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from taskloom.domain.events import OutgoingEvent
+from taskloom.store.tables import outgoing_events
+
+
+class OutgoingEvents:
+    """The outgoing_events table."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, event: OutgoingEvent) -> bool:
+        """Insert one; False if it is there already."""
+        result = await self._connection.execute(
+            insert(outgoing_events)
+            .values(
+                id=event.id,
+                key=event.key,
+                payload=event.payload,
+                source=event.source,
+                event_id=event.event_id,
+                task_id=event.task_id,
+                root_instance_id=event.root_instance_id,
+                created_on=event.created_on,
+            )
+            .on_conflict_do_nothing()
+        )
+        return result.rowcount > 0
+
+    async def get(self, event_id: UUID) -> OutgoingEvent | None:
+        """Look one up."""
+        result = await self._connection.execute(
+            select(outgoing_events).where(outgoing_events.c.id == event_id)
+        )
+        row = result.first()
+        return None if row is None else _row_to_outgoing(row)
+
+    async def of_event(self, event_id: UUID) -> list[OutgoingEvent]:
+        """List what an event led to, oldest first."""
+        result = await self._connection.execute(
+            select(outgoing_events)
+            .where(outgoing_events.c.event_id == event_id)
+            .order_by(outgoing_events.c.created_on, outgoing_events.c.id)
+        )
+        return [_row_to_outgoing(row) for row in result]
+
+    async def count(self) -> int:
+        """Count them all."""
+        result = await self._connection.execute(select(func.count()).select_from(outgoing_events))
+        return result.scalar_one()
+
+
+def _row_to_outgoing(row: Any) -> OutgoingEvent:
+    return OutgoingEvent(
+        id=row.id,
+        key=row.key,
+        payload=row.payload,
+        source=row.source,
+        event_id=row.event_id,
+        task_id=row.task_id,
+        root_instance_id=row.root_instance_id,
+        created_on=row.created_on,
+    )

@@ -1,0 +1,143 @@
+"""Tasks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from taskloom.domain.query_tree import Filter, Where
+from taskloom.domain.tasks import Priority, Task, TaskStatus
+from taskloom.store.filters import Columns, page, query_errors, where_clause
+from taskloom.store.tables import tasks
+
+COLUMNS: Columns = {
+    "id": tasks.c.id,
+    "key": tasks.c.key,
+    "name": tasks.c.name,
+    "description": tasks.c.description,
+    "status": tasks.c.status,
+    "priority": tasks.c.priority,
+    "severity": tasks.c.severity,
+    "type": tasks.c.type,
+    "startDate": tasks.c.start_date,
+    "dueDate": tasks.c.due_date,
+    "endDate": tasks.c.end_date,
+    "assigneeId": tasks.c.assignee_id,
+    "externalId": tasks.c.external_id,
+    "notes": tasks.c.notes,
+    "createdOn": tasks.c.created_on,
+    "modifiedOn": tasks.c.modified_on,
+    "createdBy": tasks.c.created_by,
+    "modifiedBy": tasks.c.modified_by,
+}
+
+_NAMES = tuple(field.name for field in fields(Task))
+
+
+class Tasks:
+    """The tasks table; deleted rows are left out everywhere."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, rows: Sequence[Mapping[str, Any]]) -> list[Task]:
+        """Insert tasks (column values); those whose id is there already are left out."""
+        if not rows:
+            return []
+        result = await self._connection.execute(
+            insert(tasks).values(list(rows)).on_conflict_do_nothing().returning(tasks)
+        )
+        by_id = {row.id: _row_to_task(row) for row in result}
+        return [by_id[row["id"]] for row in rows if row["id"] in by_id]
+
+    async def get(self, task_id: UUID, *, lock: bool = False) -> Task | None:
+        """Look one up, and hold it against changes with `lock`."""
+        query = select(tasks).where(tasks.c.id == task_id, ~tasks.c.deleted)
+        result = await self._connection.execute(query.with_for_update() if lock else query)
+        row = result.first()
+        return None if row is None else _row_to_task(row)
+
+    async def list(self, query: Filter) -> list[Task]:
+        """List by a query, in its order."""
+        with query_errors():
+            result = await self._connection.execute(
+                page(select(tasks).where(~tasks.c.deleted), query, COLUMNS, tasks.c.id)
+            )
+            return [_row_to_task(row) for row in result]
+
+    async def matching(self, where: Where, *, limit: int) -> Sequence[Task]:
+        """Lock the tasks a query names, oldest first."""
+        with query_errors():
+            result = await self._connection.execute(
+                select(tasks)
+                .where(~tasks.c.deleted, where_clause(where, COLUMNS))
+                .order_by(tasks.c.id)
+                .limit(limit)
+                .with_for_update()
+            )
+            return [_row_to_task(row) for row in result]
+
+    async def count(self, where: Where) -> int:
+        """Count by a query."""
+        with query_errors():
+            result = await self._connection.execute(
+                select(func.count())
+                .select_from(tasks)
+                .where(~tasks.c.deleted, where_clause(where, COLUMNS))
+            )
+            return result.scalar_one()
+
+    async def update(
+        self, ids: Sequence[UUID], values: Mapping[str, Any], *, by: str | None = None
+    ) -> None:
+        """Change columns of these tasks."""
+        await self._connection.execute(
+            update(tasks)
+            .where(tasks.c.id.in_(ids))
+            .values(**values, modified_on=func.now(), modified_by=by)
+        )
+
+    async def complete(self, task_id: UUID) -> bool:
+        """Mark a task completed; False if it was already, or is not there."""
+        result = await self._connection.execute(
+            update(tasks)
+            .where(tasks.c.id == task_id, ~tasks.c.deleted, tasks.c.status != TaskStatus.COMPLETED)
+            .values(
+                status=TaskStatus.COMPLETED,
+                end_date=func.coalesce(tasks.c.end_date, func.now()),
+                modified_on=func.now(),
+            )
+        )
+        return result.rowcount > 0
+
+    async def by_instance(self, instance_id: str) -> Task | None:
+        """Find the task that a process instance sees to."""
+        result = await self._connection.execute(
+            select(tasks).where(tasks.c.external_id == instance_id, ~tasks.c.deleted)
+        )
+        row = result.first()
+        return None if row is None else _row_to_task(row)
+
+    async def of_event(self, event_id: UUID) -> Sequence[Task]:
+        """List what an event led to, oldest first."""
+        result = await self._connection.execute(
+            select(tasks)
+            .where(tasks.c.event_id == event_id)
+            .order_by(tasks.c.created_on, tasks.c.id)
+        )
+        return [_row_to_task(row) for row in result]
+
+    async def remove(self, ids: Sequence[UUID]) -> None:
+        """Delete tasks and, with them, their user tasks."""
+        await self._connection.execute(delete(tasks).where(tasks.c.id.in_(ids)))
+
+
+def _row_to_task(row: Any) -> Task:
+    values = {name: getattr(row, name) for name in _NAMES}
+    values["status"] = TaskStatus(row.status)
+    values["priority"] = Priority(row.priority)
+    return Task(**values)

@@ -1,0 +1,141 @@
+"""Client apps and webhook subscriptions; what may hold a secret is sealed on the way in."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from taskloom.domain.secret import Secret
+from taskloom.domain.webhooks import ClientApp, DeliveryOptions, Subscription
+from taskloom.store.sealing import Sealer
+from taskloom.store.tables import client_apps, webhook_subscriptions
+from taskloom.store.targets import json_to_target, target_to_json
+
+
+class Webhooks:
+    """The client_apps and webhook_subscriptions tables."""
+
+    def __init__(self, connection: AsyncConnection, sealer: Sealer) -> None:
+        self._connection = connection
+        self._sealer = sealer
+
+    async def client_apps(self) -> list[ClientApp]:
+        """List every client app, oldest first."""
+        result = await self._connection.execute(
+            select(client_apps).order_by(client_apps.c.created_on, client_apps.c.id)
+        )
+        return [self._row_to_client(row) for row in result]
+
+    async def client_by_key(self, api_key: str) -> ClientApp | None:
+        """Find a client app by its API key."""
+        result = await self._connection.execute(
+            select(client_apps).where(client_apps.c.api_key == api_key)
+        )
+        row = result.first()
+        return None if row is None else self._row_to_client(row)
+
+    async def put_client(self, client: ClientApp) -> None:
+        """Insert a client app, or replace the one with its id."""
+        values = {
+            "name": client.name,
+            "api_key": client.api_key,
+            "secrets": self._sealer.seal(
+                {
+                    "api_secret": client.api_secret.reveal(),
+                    "signing_secret": client.signing_secret.reveal(),
+                }
+            ),
+            "scopes": msgspec.json.encode(client.scopes).decode(),
+            "suspended": client.suspended,
+            "managed_by": client.managed_by,
+        }
+        await self._connection.execute(
+            insert(client_apps)
+            .values(id=client.id, **values)
+            .on_conflict_do_update(index_elements=["id"], set_=values)
+        )
+
+    async def remove_client(self, client_id: UUID) -> None:
+        """Delete a client app and, with it, its subscriptions."""
+        await self._connection.execute(delete(client_apps).where(client_apps.c.id == client_id))
+
+    async def subscriptions(self) -> list[Subscription]:
+        """List every subscription, oldest first."""
+        result = await self._connection.execute(
+            select(webhook_subscriptions).order_by(
+                webhook_subscriptions.c.created_on, webhook_subscriptions.c.id
+            )
+        )
+        return [self._row_to_subscription(row) for row in result]
+
+    async def put_subscription(self, subscription: Subscription) -> None:
+        """Insert a subscription, or replace the one with its id."""
+        values = {
+            "client_id": subscription.client_id,
+            "event_keys": msgspec.json.encode(subscription.event_keys).decode(),
+            "filter": subscription.filter,
+            "target": self._sealer.seal(target_to_json(subscription.target)),
+            "host": subscription.host,
+            "scheme": subscription.scheme,
+            "delivery": msgspec.json.encode(subscription.delivery).decode(),
+            "suspended": subscription.suspended,
+            "disabled_at": subscription.disabled_at,
+            "disabled_reason": subscription.disabled_reason,
+            "managed_by": subscription.managed_by,
+        }
+        await self._connection.execute(
+            insert(webhook_subscriptions)
+            .values(id=subscription.id, **values)
+            .on_conflict_do_update(index_elements=["id"], set_=values)
+        )
+
+    async def remove_subscription(self, subscription_id: UUID) -> None:
+        """Delete a subscription."""
+        await self._connection.execute(
+            delete(webhook_subscriptions).where(webhook_subscriptions.c.id == subscription_id)
+        )
+
+    async def disable_subscription(self, subscription_id: UUID, reason: str) -> None:
+        """Stop delivering to a subscription, and keep why."""
+        await self._connection.execute(
+            update(webhook_subscriptions)
+            .where(
+                webhook_subscriptions.c.id == subscription_id,
+                webhook_subscriptions.c.disabled_at.is_(None),
+            )
+            .values(disabled_at=func.now(), disabled_reason=reason)
+        )
+
+    def _row_to_client(self, row: Any) -> ClientApp:
+        secrets = self._sealer.open(row.secrets)
+        return ClientApp(
+            id=row.id,
+            name=row.name,
+            api_key=row.api_key,
+            api_secret=Secret(secrets["api_secret"]),
+            signing_secret=Secret(secrets["signing_secret"]),
+            scopes=msgspec.json.decode(row.scopes, type=tuple[str, ...]),
+            suspended=row.suspended,
+            managed_by=row.managed_by,
+            created_on=row.created_on,
+        )
+
+    def _row_to_subscription(self, row: Any) -> Subscription:
+        return Subscription(
+            id=row.id,
+            client_id=row.client_id,
+            event_keys=msgspec.json.decode(row.event_keys, type=tuple[str, ...]),
+            filter=row.filter,
+            target=json_to_target(self._sealer.open(row.target)),
+            host=row.host,
+            scheme=row.scheme,
+            delivery=msgspec.json.decode(row.delivery, type=DeliveryOptions),
+            suspended=row.suspended,
+            disabled_at=row.disabled_at,
+            disabled_reason=row.disabled_reason,
+            managed_by=row.managed_by,
+            created_on=row.created_on,
+        )

@@ -1,0 +1,50 @@
+"""A real PostgreSQL for every test that asks for one."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+
+from taskloom.store.database import Database
+from taskloom.store.embedded_postgres import EmbeddedPostgres
+from taskloom.store.migrate import migrate
+from taskloom.store.sealing import Sealer
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """Run one server for the whole session; durability is not what its tests are about."""
+    folder: Path = tmp_path_factory.mktemp("postgres")
+    server = EmbeddedPostgres(folder, {"fsync": "off", "full_page_writes": "off"})
+    asyncio.run(server.start())
+    asyncio.run(_make_template(server))
+    yield server
+    asyncio.run(server.stop())
+
+
+async def _make_template(server: EmbeddedPostgres) -> None:
+    await migrate(server.url)
+
+
+@pytest.fixture
+async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """Make a migrated database for one test."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = postgres.url_of("postgres").replace("+psycopg", "")
+    async with await psycopg.AsyncConnection.connect(admin, autocommit=True) as connection:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE taskloom STRATEGY file_copy")
+    yield postgres.url_of(name)
+    async with await psycopg.AsyncConnection.connect(admin, autocommit=True) as connection:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """Open a migrated database for one test, with a fresh encryption key."""
+    database = Database(database_url, sealer=Sealer([Fernet.generate_key().decode()]))
+    yield database
+    await database.close()
