@@ -4,6 +4,7 @@ The codes are those of the service that Taskloom takes the place of, so its toke
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 
 EVERYTHING = "*"
@@ -50,3 +51,15 @@ def granted(held: Iterable[str], permission: Permission) -> bool:
     """Tell whether any of the codes held grants the permission."""
     wanted = {EVERYTHING, *codes(permission)}
     return any(code in wanted for code in held)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who calls, as far as the credential says: a name for the records, and the codes held."""
+
+    subject: str
+    permissions: frozenset[str]
+
+    def may(self, permission: Permission) -> bool:
+        """Tell whether this caller holds the permission."""
+        return granted(self.permissions, permission)
