@@ -1,18 +1,19 @@
 """Queries in SQL."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import JSON, Column, DateTime, Integer, MetaData, Table, Text, Uuid, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.query import read_filter
 from taskloom.domain.query_tree import Queryable
 from taskloom.domain.query_values import Field, FieldType
 from taskloom.errors import Invalid, Unavailable
-from taskloom.store.filters import page, query_errors, where_clause
+from taskloom.store.filters import page, query_bounds, where_clause
 
 TABLE = Table(
     "t",
@@ -122,25 +123,48 @@ class DriverError(Exception):
         self.sqlstate = sqlstate
 
 
+class Connection:
+    """Takes statements and keeps them."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.statements: list[str] = []
+
+    async def exec_driver_sql(self, statement: str) -> None:
+        """Keep a statement."""
+        self.statements.append(statement)
+
+
+async def run_into(error: DBAPIError) -> list[str]:
+    """Fail with this error inside of a caller's query."""
+    connection = Connection()
+    async with query_bounds(cast("AsyncConnection", connection)):
+        assert connection.statements == ["SET LOCAL statement_timeout = '5s'"]
+        raise error
+    return connection.statements
+
+
 @pytest.mark.parametrize(
     ("state", "says"),
     [("2201B", "regular expression"), ("57014", "too long"), ("22003", "range")],
 )
-def test_the_database_s_own_findings_are_the_callers_fault(state: str, says: str) -> None:
+async def test_the_database_s_own_findings_are_the_callers_fault(state: str, says: str) -> None:
     """A bad regexp, a query that is stopped and a value out of range are `Invalid`."""
-    with pytest.raises(Invalid, match=says) as caught, query_errors():
-        raise DataError("select", {}, DriverError(state))
+    with pytest.raises(Invalid, match=says) as caught:
+        await run_into(DataError("select", {}, DriverError(state)))
 
     assert "secret" not in caught.value.message
 
 
-def test_a_lost_connection_is_unavailable() -> None:
+async def test_a_lost_connection_is_unavailable() -> None:
     """A lost connection is worth another try."""
-    with pytest.raises(Unavailable), query_errors():
-        raise OperationalError("select", {}, DriverError("08006"), connection_invalidated=True)
+    lost = OperationalError("select", {}, DriverError("08006"), connection_invalidated=True)
+
+    with pytest.raises(Unavailable):
+        await run_into(lost)
 
 
-def test_other_errors_pass() -> None:
+async def test_other_errors_pass() -> None:
     """What is no fault of the query is not hidden."""
-    with pytest.raises(DBAPIError), query_errors():
-        raise DBAPIError("select", {}, DriverError("42P01"))
+    with pytest.raises(DBAPIError):
+        await run_into(DBAPIError("select", {}, DriverError("42P01")))

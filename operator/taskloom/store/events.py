@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.events import Event, NewEvent, Route
 from taskloom.domain.query_tree import Filter, Where
-from taskloom.store.filters import Columns, page, query_errors, where_clause
+from taskloom.store.filters import Columns, page, query_bounds, where_clause
 from taskloom.store.tables import events
 
 # One parameter of JSON carries any number of rows: the fastest way in, measured.
@@ -29,6 +29,7 @@ RETURNING id
 COLUMNS: Columns = {
     "id": events.c.id,
     "key": events.c.key,
+    "payload": events.c.payload,
     "source": events.c.source,
     "description": events.c.description,
     "createdOn": events.c.created_on,
@@ -69,7 +70,7 @@ class Events:
 
     async def list(self, query: Filter) -> list[Event]:
         """List by a query, in its order."""
-        with query_errors():
+        async with query_bounds(self._connection):
             result = await self._connection.execute(
                 page(select(events), query, COLUMNS, events.c.id)
             )
@@ -77,7 +78,7 @@ class Events:
 
     async def count(self, where: Where) -> int:
         """Count by a query."""
-        with query_errors():
+        async with query_bounds(self._connection):
             result = await self._connection.execute(
                 select(func.count()).select_from(events).where(where_clause(where, COLUMNS))
             )

@@ -1,17 +1,20 @@
 """Queries of the REST lists in SQL: a checked tree and a map of columns give where and order."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, String, and_, cast, false, or_, true
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.query_tree import Comparison, Filter, Operator, Order, Where
 from taskloom.errors import Invalid, Unavailable
 
 Columns = Mapping[str, ColumnElement[Any]]
 """The columns by the field names that callers use."""
+
+MAX_SECONDS = 5
 
 _BAD_REGEXP = "2201B"
 _QUERY_CANCELED = "57014"
@@ -52,10 +55,15 @@ def page(
     )
 
 
-@contextmanager
-def query_errors() -> Iterator[None]:
-    """Translate what only the database can find wrong with a query into `Invalid`."""
+@asynccontextmanager
+async def query_bounds(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Run a caller's query: what only the database can find wrong with it becomes `Invalid`.
+
+    Statements of this transaction are stopped after `MAX_SECONDS`, as a regexp can be made to take
+    for ever.
+    """
     try:
+        await connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{MAX_SECONDS}s'")
         yield
     except DBAPIError as exc:
         state = getattr(exc.orig, "sqlstate", None) or ""

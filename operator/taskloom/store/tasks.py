@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.query_tree import Filter, Where
 from taskloom.domain.tasks import Priority, Task, TaskStatus
-from taskloom.store.filters import Columns, page, query_errors, where_clause
+from taskloom.store.filters import Columns, page, query_bounds, where_clause
 from taskloom.store.tables import tasks
 
 COLUMNS: Columns = {
@@ -27,6 +27,7 @@ COLUMNS: Columns = {
     "dueDate": tasks.c.due_date,
     "endDate": tasks.c.end_date,
     "assigneeId": tasks.c.assignee_id,
+    "metadata": tasks.c.metadata,
     "externalId": tasks.c.external_id,
     "notes": tasks.c.notes,
     "createdOn": tasks.c.created_on,
@@ -63,7 +64,7 @@ class Tasks:
 
     async def list(self, query: Filter) -> list[Task]:
         """List by a query, in its order."""
-        with query_errors():
+        async with query_bounds(self._connection):
             result = await self._connection.execute(
                 page(select(tasks).where(~tasks.c.deleted), query, COLUMNS, tasks.c.id)
             )
@@ -71,7 +72,7 @@ class Tasks:
 
     async def matching(self, where: Where, *, limit: int) -> Sequence[Task]:
         """Lock the tasks a query names, oldest first."""
-        with query_errors():
+        async with query_bounds(self._connection):
             result = await self._connection.execute(
                 select(tasks)
                 .where(~tasks.c.deleted, where_clause(where, COLUMNS))
@@ -83,7 +84,7 @@ class Tasks:
 
     async def count(self, where: Where) -> int:
         """Count by a query."""
-        with query_errors():
+        async with query_bounds(self._connection):
             result = await self._connection.execute(
                 select(func.count())
                 .select_from(tasks)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.query_tree import Filter, Where
 from taskloom.domain.tasks import Priority, UserTask, UserTaskStatus
-from taskloom.store.filters import Columns, page, query_errors, where_clause
+from taskloom.store.filters import Columns, page, query_bounds, where_clause
 from taskloom.store.tables import user_tasks
 
 COLUMNS: Columns = {
@@ -29,8 +29,13 @@ COLUMNS: Columns = {
     "dueDate": user_tasks.c.due_date,
     "endDate": user_tasks.c.end_date,
     "assigneeId": user_tasks.c.assignee_id,
+    "candidates": user_tasks.c.candidates,
+    "formKey": user_tasks.c.form_key,
+    "metadata": user_tasks.c.metadata,
     "createdOn": user_tasks.c.created_on,
     "modifiedOn": user_tasks.c.modified_on,
+    "createdBy": user_tasks.c.created_by,
+    "modifiedBy": user_tasks.c.modified_by,
 }
 
 _NAMES = tuple(field.name for field in fields(UserTask))
@@ -66,13 +71,13 @@ class UserTasks:
     async def list(self, task_id: UUID, query: Filter) -> list[UserTask]:
         """List a task's user tasks by a query, in its order."""
         mine = select(user_tasks).where(user_tasks.c.task_id == task_id, ~user_tasks.c.deleted)
-        with query_errors():
+        async with query_bounds(self._connection):
             result = await self._connection.execute(page(mine, query, COLUMNS, user_tasks.c.id))
             return [_row_to_user_task(row) for row in result]
 
     async def count(self, task_id: UUID, where: Where) -> int:
         """Count a task's user tasks by a query."""
-        with query_errors():
+        async with query_bounds(self._connection):
             result = await self._connection.execute(
                 select(func.count())
                 .select_from(user_tasks)

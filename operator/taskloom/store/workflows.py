@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.query_tree import Filter, Where
 from taskloom.domain.workflows import Workflow, WorkflowVersion
-from taskloom.store.filters import Columns, page, query_errors, where_clause
+from taskloom.store.filters import Columns, page, query_bounds, where_clause
 from taskloom.store.tables import workflow_versions, workflows
 
 COLUMNS: Columns = {
@@ -22,6 +22,7 @@ COLUMNS: Columns = {
     "provider": workflows.c.provider,
     "workflowVersion": workflows.c.version,
     "externalIdentifier": workflows.c.key,
+    "inputSchema": workflows.c.input_schema,
     "createdOn": workflows.c.created_on,
     "modifiedOn": workflows.c.modified_on,
     "createdBy": workflows.c.created_by,
@@ -60,7 +61,7 @@ class Workflows:
 
     async def list(self, query: Filter) -> list[Workflow]:
         """List by a query, in its order."""
-        with query_errors():
+        async with query_bounds(self._connection):
             result = await self._connection.execute(
                 page(select(workflows).where(~workflows.c.deleted), query, COLUMNS, workflows.c.id)
             )
@@ -68,7 +69,7 @@ class Workflows:
 
     async def count(self, where: Where) -> int:
         """Count by a query."""
-        with query_errors():
+        async with query_bounds(self._connection):
             result = await self._connection.execute(
                 select(func.count())
                 .select_from(workflows)
