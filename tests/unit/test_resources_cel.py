@@ -208,13 +208,22 @@ def test_a_filter_that_fails_lets_nothing_through_and_says_why() -> None:
     assert Verdict(matched=True) == judge(None, {"event": EVENT})
 
 
+def test_hostile_text_beside_its_own_disguise_is_refused() -> None:
+    """Where the way back would be ambiguous, nothing is guessed."""
+    with pytest.raises(Invalid, match="cannot read both"):
+        evaluate("event.payload", {"payload": ["\U0010e000", "\ud800"]})
+
+
+text = st.text(
+    st.characters(exclude_categories=(), max_codepoint=0x10DFFF), max_size=20
+)  # lone surrogates included
 json_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(min_value=-(2**63), max_value=2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_characters="", codec=None)),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    | text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
     max_leaves=20,
 )
 

@@ -36,6 +36,7 @@ _INT64 = range(-(2**63), 2**63)
 _PRIVATE = 0x10E000
 _HOSTILE = re.compile("[\x00\ud800-\udfff]")
 _DISGUISED = re.compile(f"[{chr(_PRIVATE)}-{chr(_PRIVATE + 0x800)}]")
+_SUSPECT = re.compile(f"{_HOSTILE.pattern}|{_DISGUISED.pattern}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,11 +182,12 @@ def _reads(expression: str, variable: str) -> _Reads | None:
 class _Intake:
     """Copies JSON values into what the runtime can take, counting as it goes."""
 
-    __slots__ = ("characters", "disguised", "values")
+    __slots__ = ("characters", "disguised", "private", "values")
 
     def __init__(self) -> None:
         self.characters = 0
         self.disguised = False
+        self.private = False
         self.values = 0
 
     def take(self, value: Any, depth: int = 0) -> Any:
@@ -208,9 +210,15 @@ class _Intake:
 
     def _text(self, text: str) -> str:
         self.characters += len(text)
-        if not _HOSTILE.search(text):
+        if not _SUSPECT.search(text):
             return text
-        self.disguised = True
+        self.private = self.private or _DISGUISED.search(text) is not None
+        self.disguised = self.disguised or _HOSTILE.search(text) is not None
+        if self.private and self.disguised:
+            raise Invalid(
+                "the value holds NUL or half of a surrogate pair, "
+                "and private characters U+10E000 to U+10E800: an expression cannot read both"
+            )
         return _HOSTILE.sub(_disguise, text)
 
 
