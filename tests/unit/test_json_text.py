@@ -1,8 +1,13 @@
 """JSON read strictly."""
 
-import pytest
+import json
+from typing import Any
 
-from taskloom.domain.json_text import check_depth, read_json, storable
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskloom.domain.json_text import check_depth, read_json, read_members, storable
 from taskloom.errors import Invalid
 
 
@@ -35,6 +40,60 @@ def test_wrong_json_is_refused_with_what_is_wrong(text: bytes, says: str) -> Non
         read_json(text)
 
     assert says in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"", "line 1, column 1"),
+        (b"[]", "must be an object"),
+        (b"nul", "cannot be read"),
+        (b"{", "Expecting a name"),
+        (b"{1: 2}", "Expecting a name"),
+        (b'{"a"}', "':'"),
+        (b'{"a":}', "cannot be read"),
+        (b'{"a":1 "b":2}', "'}'"),
+        (b'{"a":1,}', "Expecting a name"),
+        (b'{"a":1}x', "Extra data"),
+        (b'{"a":1', "'}'"),
+        (b'{"a":1,"\\u0061":2}', '"a" twice'),
+        (b'{"a":{"b":1,"b":2}}', '"b" twice'),
+        (b'{"a":NaN}', "NaN"),
+        (b'{"a":"\xff"}', "UTF-8"),
+        (b'{"a":' + b"[" * 101 + b"]" * 101 + b"}", "100 levels"),
+    ],
+)
+def test_a_wrong_object_is_refused_with_what_is_wrong(text: bytes, says: str) -> None:
+    """Reading members is no less strict."""
+    with pytest.raises(Invalid) as caught:
+        read_members(text)
+
+    assert says in caught.value.message
+
+
+def test_members_keep_their_text() -> None:
+    """What is inside a member is kept as it was written."""
+    text = ' { "p" : {"b": 1e2,"a":"\\ud800\\u0000" ,"1":-0} , "k":"x"}\n'
+    expected = {
+        "p": ({"b": 100.0, "a": "\ud800\x00", "1": 0}, text[9:46]),
+        "k": ("x", '"x"'),
+    }
+
+    actual = read_members(text)
+
+    assert expected == actual
+    assert actual["p"][1].endswith('"1":-0}')
+
+
+@given(st.dictionaries(st.text(), st.recursive(st.none() | st.text() | st.integers(), st.lists)))
+def test_members_are_what_the_whole_is(value: dict[str, Any]) -> None:
+    """Reading by members and reading at once agree."""
+    text = json.dumps(value, indent=1)
+
+    actual = read_members(text)
+
+    assert value == {name: member for name, (member, _) in actual.items()}
+    assert value == {name: json.loads(raw) for name, (_, raw) in actual.items()}
 
 
 def test_json_that_is_right_is_read() -> None:

@@ -6,12 +6,15 @@ deep nesting with an error of its own: each is refused here, with words the send
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Never
 
 from taskloom.errors import Invalid
 
 MAX_DEPTH = 100
 
+_SPACE = re.compile(r"[ \t\n\r]*")
 # strings (also one that never ends) are passed over whole, so brackets inside them do not count
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
@@ -22,24 +25,21 @@ def read_json(text: bytes | str, *, max_depth: int = MAX_DEPTH) -> Any:
     Refused: bytes that are not UTF-8, equal keys in one object, `NaN` and `Infinity`, numbers too
     long to hold, and nesting deeper than `max_depth`.
     """
-    if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8")
-        except UnicodeDecodeError as exc:
-            raise Invalid(
-                f"The JSON is not valid UTF-8 at byte {exc.start}: send it as UTF-8."
-            ) from exc
-    try:
-        check_depth(text, max_depth=max_depth)
-        return _DECODER.decode(text)
-    except json.JSONDecodeError as exc:
-        raise Invalid(
-            f"The JSON cannot be read: {exc.msg} at line {exc.lineno}, column {exc.colno}."
-        ) from exc
-    except RecursionError as exc:
-        raise Invalid(_too_deep(max_depth)) from exc
-    except ValueError as exc:  # an integer of more than 4,300 digits
-        raise Invalid("The JSON holds a number with too many digits.") from exc
+    decoded = _decode(text)
+    with _faults_named(max_depth):
+        check_depth(decoded, max_depth=max_depth)
+        return _DECODER.decode(decoded)
+
+
+def read_members(text: bytes | str, *, max_depth: int = MAX_DEPTH) -> dict[str, tuple[Any, str]]:
+    """Parse one JSON object as strictly, and keep the text of each member beside its value.
+
+    The text is as it came: key order, forms of numbers and escapes survive in it.
+    """
+    decoded = _decode(text)
+    with _faults_named(max_depth):
+        check_depth(decoded, max_depth=max_depth)
+        return _members(decoded)
 
 
 def check_depth(text: str, *, max_depth: int = MAX_DEPTH) -> None:
@@ -67,8 +67,75 @@ def storable(text: str) -> bool:
     return not any(c == "\x00" or "\ud800" <= c <= "\udfff" for c in text)
 
 
+def _members(text: str) -> dict[str, tuple[Any, str]]:
+    if not text.startswith("{", _past_space(text, 0)):
+        _DECODER.decode(text)  # names what else may be wrong with it
+        raise Invalid("The JSON must be an object.")
+    members: dict[str, tuple[Any, str]] = {}
+    index = _past(text, 0, "{")
+    more = not text.startswith("}", index)
+    while more:
+        if not text.startswith('"', index):
+            raise json.JSONDecodeError("Expecting a name in double quotes", text, index)
+        name, index = _DECODER.raw_decode(text, index)
+        if name in members:
+            raise Invalid(_twice(name))
+        start = _past(text, index, ":")
+        value, end = _DECODER.raw_decode(text, start)
+        members[name] = (value, text[start:end])
+        index = _past_space(text, end)
+        more = text.startswith(",", index)
+        if more:
+            index = _past(text, index, ",")
+    end = _past(text, index, "}")
+    if end != len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
+    return members
+
+
+def _past(text: str, index: int, mark: str) -> int:
+    index = _past_space(text, index)
+    if not text.startswith(mark, index):
+        raise json.JSONDecodeError(f"Expecting {mark!r}", text, index)
+    return _past_space(text, index + 1)
+
+
+def _past_space(text: str, index: int) -> int:
+    found = _SPACE.match(text, index)
+    return index if found is None else found.end()
+
+
+def _decode(text: bytes | str) -> str:
+    if isinstance(text, str):
+        return text
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise Invalid(
+            f"The JSON is not valid UTF-8 at byte {exc.start}: send it as UTF-8."
+        ) from exc
+
+
+@contextmanager
+def _faults_named(max_depth: int) -> Iterator[None]:
+    try:
+        yield
+    except json.JSONDecodeError as exc:
+        raise Invalid(
+            f"The JSON cannot be read: {exc.msg} at line {exc.lineno}, column {exc.colno}."
+        ) from exc
+    except RecursionError as exc:
+        raise Invalid(_too_deep(max_depth)) from exc
+    except ValueError as exc:  # an integer of more than 4,300 digits
+        raise Invalid("The JSON holds a number with too many digits.") from exc
+
+
 def _too_deep(max_depth: int) -> str:
     return f"The JSON nests deeper than {max_depth} levels: flatten it."
+
+
+def _twice(key: str) -> str:
+    return f"The JSON has the key {json.dumps(key[:100])} twice in one object: keep one."
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -77,8 +144,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                shown = json.dumps(key[:100])
-                raise Invalid(f"The JSON has the key {shown} twice in one object: keep one.")
+                raise Invalid(_twice(key))
             seen.add(key)
     return result
 
