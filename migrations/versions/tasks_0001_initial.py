@@ -67,6 +67,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event_workflows")),
     )
     op.create_index(
+        op.f("ix_event_workflows_event_key"), "event_workflows", ["event_key"], unique=False
+    )
+    op.create_index(
         "uq_event_workflows_api",
         "event_workflows",
         ["event_key", "workflow_key"],

@@ -20,9 +20,9 @@ class JobKind(StrEnum):
     """What there is to do."""
 
     START_PROCESS = "start-process"
+    START_CHILDREN = "start-children"  # of an engine that cannot join our transactions
     COMPLETE_USER_TASK = "complete-user-task"
     DELETE_INSTANCES = "delete-instances"
-    FAN_OUT = "fan-out"
 
 
 class JobState(StrEnum):

@@ -39,15 +39,26 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSummary:
+    """What a BPMN file says of itself."""
+
+    process_id: str
+    name: str | None
+    topics: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartRequest:
     """Start `workflow_key`, its latest version unless `definition_id` names another.
 
-    `business_key` is the idempotency key: a second start with it returns the first instance.
+    `start_id` is the idempotency key: a second start with it returns the first instance.
+    `business_key` is the user's own and need not be unique; None = the start id.
     """
 
     workflow_key: str
-    business_key: str
+    start_id: str
     variables: Mapping[str, Any]
+    business_key: str | None = None
     definition_id: str | None = None
 
 
@@ -174,10 +185,17 @@ class WorkflowEngine(Protocol):
         """Tell whether calls given this transaction take part in it."""
         ...
 
+    async def inspect(self, bpmn: bytes) -> ModelSummary:
+        """Check a model without deploying it.
+
+        Raises `Unprocessable` naming every element it does not support.
+        """
+        ...
+
     async def deploy(
         self, workflow_key: str, bpmn: bytes, *, tx: Transaction | None = None
     ) -> Deployment:
-        """Make `bpmn` the newest version of `workflow_key`; the same bytes again give the same version.
+        """Make `bpmn` the newest version of `workflow_key`; the same bytes give the same version.
 
         Raises `Unprocessable` naming the element it does not support.
         """
@@ -190,7 +208,7 @@ class WorkflowEngine(Protocol):
         ...
 
     async def start(self, request: StartRequest, *, tx: Transaction | None = None) -> Instance:
-        """Start an instance, or return the one its business key already has.
+        """Start an instance, or return the one its start id already has.
 
         Raises `NotFound` for an unknown workflow.
         """

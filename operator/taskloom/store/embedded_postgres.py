@@ -37,6 +37,7 @@ class EmbeddedPostgres:
         self._data = self._folder / "data"
         self._settings = settings or {}
         self._socket_folder = _socket_folder(self._folder)
+        self._server: subprocess.Popen[bytes] | None = None  # if this process started it
 
     @property
     def url(self) -> str:
@@ -64,6 +65,8 @@ class EmbeddedPostgres:
             os.kill(pid, signal.SIGINT)  # "fast": ends sessions, writes a checkpoint
         for _ in range(_STOP_SECONDS * 20):
             if not (self._data / "postmaster.pid").exists():
+                if self._server is not None:
+                    await asyncio.to_thread(self._server.wait)
                 return
             await asyncio.sleep(0.05)
         log.warning("postgres.stop-timeout", pid=pid)
@@ -108,7 +111,7 @@ class EmbeddedPostgres:
             command += ["-c", f"{name}={value}"]
         log_path = self._folder / "postgres.log"
         with log_path.open("ab") as log_file:
-            server = subprocess.Popen(  # noqa: S603, ASYNC220 - our own arguments; fork and exec take no time
+            self._server = subprocess.Popen(  # noqa: S603, ASYNC220 - our own arguments; fork and exec take no time
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
@@ -118,7 +121,7 @@ class EmbeddedPostgres:
         for _ in range(_START_SECONDS * 20):
             if await self._answers():
                 return
-            if server.poll() is not None:
+            if self._server.poll() is not None:
                 break
             await asyncio.sleep(0.05)
         tail = log_path.read_text(errors="replace").strip()[-800:]

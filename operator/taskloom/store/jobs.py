@@ -133,11 +133,14 @@ class Jobs:
         return [_row_to_job(row) for row in result]
 
     async def event_of_instance(self, instance_id: str) -> UUID | None:
-        """Find the event that an instance descends from."""
-        result = await self._connection.execute(
-            select(jobs.c.event_id).where(jobs.c.instance_id == instance_id).limit(1)
+        """Find the event that a root instance descends from, by its job or by its task."""
+        result = await self._connection.exec_driver_sql(
+            "SELECT event_id FROM jobs WHERE instance_id = %(id)s"
+            " UNION ALL SELECT event_id FROM tasks WHERE external_id = %(id)s LIMIT 1",
+            {"id": instance_id},
         )
-        return result.scalar_one_or_none()
+        event_id: UUID | None = result.scalar_one_or_none()
+        return event_id
 
     async def count_by_state(self) -> dict[tuple[str, str], int]:
         """Count jobs by kind and state, finished ones left out."""

@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from taskloom.domain.events import EVERY_KEY
 from taskloom.domain.workflows import EventMapping, TaskMapping
 from taskloom.store.tables import event_workflows, task_workflows
 
@@ -21,6 +22,15 @@ class Mappings:
         """List every event mapping, oldest first."""
         result = await self._connection.execute(
             select(event_workflows).order_by(event_workflows.c.created_on, event_workflows.c.id)
+        )
+        return [_row_to_event_mapping(row) for row in result]
+
+    async def event_mappings_for(self, keys: set[str]) -> list[EventMapping]:
+        """List the mappings of these event keys and of every key, oldest first."""
+        result = await self._connection.execute(
+            select(event_workflows)
+            .where(event_workflows.c.event_key.in_({*keys, EVERY_KEY}))
+            .order_by(event_workflows.c.created_on, event_workflows.c.id)
         )
         return [_row_to_event_mapping(row) for row in result]
 

@@ -102,6 +102,7 @@ event_workflows = Table(
     Column("suspended", Boolean, nullable=False, server_default=text("false")),
     _managed(),
     _created(),
+    Index(None, "event_key"),
     Index(
         "uq_event_workflows_managed_by",
         "managed_by",

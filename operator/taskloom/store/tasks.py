@@ -5,7 +5,8 @@ from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+import msgspec
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -102,6 +103,22 @@ class Tasks:
             .values(**values, modified_on=func.now(), modified_by=by)
         )
 
+    async def by_ids(self, ids: Sequence[UUID]) -> Sequence[Task]:
+        """Look some up, in the order asked."""
+        result = await self._connection.execute(select(tasks).where(tasks.c.id.in_(ids)))
+        by_id = {row.id: _row_to_task(row) for row in result}
+        return [by_id[id_] for id_ in ids if id_ in by_id]
+
+    async def set_external_ids(self, instances: Mapping[UUID, str]) -> None:
+        """Note the process instance of each task."""
+        parameter = [{"id": id_, "external_id": value} for id_, value in instances.items()]
+        await self._connection.exec_driver_sql(
+            "UPDATE tasks AS t SET external_id = i.external_id"
+            " FROM jsonb_to_recordset(%s::jsonb) AS i (id uuid, external_id text)"
+            " WHERE t.id = i.id",
+            (msgspec.json.encode(parameter).decode(),),
+        )
+
     async def complete(self, task_id: UUID) -> bool:
         """Mark a task completed; False if it was already, or is not there."""
         result = await self._connection.execute(
@@ -132,9 +149,13 @@ class Tasks:
         )
         return [_row_to_task(row) for row in result]
 
-    async def remove(self, ids: Sequence[UUID]) -> None:
-        """Delete tasks and, with them, their user tasks."""
-        await self._connection.execute(delete(tasks).where(tasks.c.id.in_(ids)))
+    async def remove(self, ids: Sequence[UUID], *, by: str | None = None) -> None:
+        """Mark tasks deleted; from then on they are not seen."""
+        await self._connection.execute(
+            update(tasks)
+            .where(tasks.c.id.in_(ids))
+            .values(deleted=True, deleted_on=func.now(), deleted_by=by)
+        )
 
 
 def _row_to_task(row: Any) -> Task:

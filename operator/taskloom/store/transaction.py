@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from taskloom.errors import Permanent
 from taskloom.store.commands import Commands
@@ -39,6 +39,10 @@ class Transaction:
     def notify(self, topic: str) -> None:
         """Wake those who wait for `topic` once this transaction is committed."""
         self._topics.add(topic)
+
+    def savepoint(self) -> AsyncTransaction:
+        """Open a part (``async with``) that fails alone: an exception undoes that part only."""
+        return self.connection.begin_nested()
 
     @cached_property
     def events(self) -> Events:

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -126,12 +126,16 @@ class UserTasks:
         row = result.first()
         return None if row is None else _row_to_user_task(row)
 
-    async def remove(self, task_id: UUID, ids: Sequence[UUID] | None = None) -> int:
-        """Delete these user tasks of a task, or all of its own; return how many."""
-        query = delete(user_tasks).where(user_tasks.c.task_id == task_id)
+    async def remove(
+        self, task_ids: Sequence[UUID], ids: Sequence[UUID] | None = None, *, by: str | None = None
+    ) -> int:
+        """Mark user tasks of these tasks deleted: the given ones, or all; return how many."""
+        query = update(user_tasks).where(user_tasks.c.task_id.in_(task_ids), ~user_tasks.c.deleted)
         if ids is not None:
             query = query.where(user_tasks.c.id.in_(ids))
-        result = await self._connection.execute(query)
+        result = await self._connection.execute(
+            query.values(deleted=True, deleted_on=func.now(), deleted_by=by)
+        )
         return result.rowcount
 
 

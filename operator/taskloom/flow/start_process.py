@@ -1,0 +1,69 @@
+"""A start job becomes a process instance, once."""
+
+import json
+from collections.abc import Sequence
+from uuid import UUID
+
+from taskloom.domain.jobs import Job
+from taskloom.errors import Permanent
+from taskloom.flow.adopt import adopt_user_tasks
+from taskloom.flow.filters import evaluate, evaluate_variables
+from taskloom.flow.services import Services
+from taskloom.flow.start_children import child_start
+from taskloom.ports.engine import EngineUserTask, Instance, StartRequest
+from taskloom.store.transaction import Transaction
+
+
+async def start_process(services: Services, job: Job) -> None:
+    """Start the workflow a job names, and note the instance with the job and its task.
+
+    With an engine in the same database this is one transaction.  Otherwise the engine knows a
+    repeated start by its start id, so a crash in between starts nothing twice.
+    """
+    engine = services.engine
+    async with services.tasks.begin() as tx:
+        taken = await tx.jobs.take(job.id)
+        if taken is None:
+            return
+        request = await _request(tx, taken)
+        if engine.joins(tx):
+            instance = await engine.start(request, tx=tx)
+            open_tasks = await engine.user_tasks([instance.root_id], tx=tx) if taken.task_id else ()
+            await _record(tx, taken, instance, open_tasks)
+            return
+    instance = await engine.start(request)
+    open_tasks = await engine.user_tasks([instance.root_id]) if taken.task_id else ()
+    async with services.tasks.begin() as tx:
+        await _record(tx, taken, instance, open_tasks)
+
+
+async def _request(tx: Transaction, job: Job) -> StartRequest:
+    workflow_key = job.payload["workflow_key"]
+    if job.task_id is not None:
+        return child_start(job.task_id, workflow_key)
+    event = None if job.event_id is None else await tx.events.get(job.event_id)
+    if event is None:
+        raise Permanent(f"The event {job.event_id} is no longer stored: nothing can be started.")
+    mapping = await tx.mappings.event_mapping(UUID(job.payload["mapping_id"]))
+    payload = json.loads(event.payload)
+    business_key: str | None = None
+    if mapping is not None and mapping.business_key is not None:
+        business_key = str(evaluate(mapping.business_key, event.key, payload, event.source))
+    return StartRequest(
+        workflow_key=workflow_key,
+        start_id=str(job.id),
+        business_key=business_key,
+        variables=evaluate_variables(
+            mapping.variables if mapping else None, event.key, payload, event.source
+        ),
+    )
+
+
+async def _record(
+    tx: Transaction, job: Job, instance: Instance, open_tasks: Sequence[EngineUserTask]
+) -> None:
+    await tx.jobs.finish(job.id, instance_id=instance.id)
+    if job.task_id is not None:
+        await tx.tasks.set_external_ids({job.task_id: instance.id})
+        await adopt_user_tasks(tx, [(job.task_id, task) for task in open_tasks])
+    tx.notify("external-tasks")

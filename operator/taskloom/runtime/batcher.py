@@ -1,0 +1,69 @@
+"""Group commit: what arrives while one batch is being written is written together, next.
+
+One row a transaction costs a flush to disk each; a batch costs one for all, and nobody waits for
+a timer: the batch is what has gathered meanwhile.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """Passes items to `write` in batches of at most `limit`; its results come in the same order.
+
+    When a batch fails, its items are tried one by one, so that only the culprit fails.
+    """
+
+    def __init__(
+        self, write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, limit: int = 256
+    ) -> None:
+        self._write = write
+        self._limit = limit
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def put(self, item: Item) -> Result:
+        """Hand an item over; returns or raises once it is written or refused."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._drain())
+        return await future
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait to be written."""
+        return len(self._waiting)
+
+    async def drain(self) -> None:
+        """Wait until everything handed over is written."""
+        while self._writer is not None and not self._writer.done():
+            with contextlib.suppress(Exception):
+                await asyncio.shield(self._writer)
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            count = min(len(self._waiting), self._limit)
+            batch = [self._waiting.popleft() for _ in range(count)]
+            await self._write_batch(batch)
+
+    async def _write_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._write([item for item, _ in batch])
+        except Exception as exc:  # noqa: BLE001 - handed to those who wait
+            if len(batch) == 1:
+                if not batch[0][1].done():
+                    batch[0][1].set_exception(exc)
+                return
+            for one in batch:
+                await self._write_batch([one])
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():  # else its caller has gone away
+                future.set_result(result)

@@ -1,0 +1,123 @@
+"""The one loop that all queues are worked by.
+
+claim up to the free places → run each → claim again; woken by a bell, with a slow poll behind it.
+While work is in hand its leases are renewed; at the end it is drained.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+
+from taskloom.errors import Temporary
+from taskloom.runtime.bell import Bell
+
+log = structlog.get_logger()
+
+Item = TypeVar("Item")
+_LONGEST_PAUSE = 5.0
+
+
+class Queue(Protocol[Item]):
+    """Work that can be claimed under a lease."""
+
+    async def claim(self, limit: int, lease: timedelta) -> Sequence[Item]:
+        """Take up to `limit` items for `lease`."""
+        ...
+
+    async def renew(self, items: Sequence[Item], lease: timedelta) -> None:
+        """Hold items longer, counted from now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How hard a loop works; `poll` and `lease` in seconds."""
+
+    concurrency: int = 8
+    poll: float = 1.0
+    lease: float = 30.0
+    drain: float = 20.0
+
+
+class Loop(Generic[Item]):
+    """Works one queue.  `handle` settles each item itself; what it raises is logged, not fatal."""
+
+    def __init__(
+        self,
+        name: str,
+        queue: Queue[Item],
+        handle: Callable[[Item], Awaitable[None]],
+        *,
+        bell: Bell,
+        topic: str,
+        pace: Pace | None = None,
+    ) -> None:
+        self._name = name
+        self._queue = queue
+        self._handle = handle
+        self._bell = bell
+        self._topic = topic
+        self._pace = pace or Pace()
+        self._running: dict[asyncio.Task[None], Item] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled, then finish what is in hand."""
+        renewing = asyncio.create_task(self._renew())
+        try:
+            await self._work()
+        finally:
+            renewing.cancel()
+            if self._running:
+                await asyncio.wait(self._running, timeout=self._pace.drain)
+            for task in self._running:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewing
+
+    async def _work(self) -> None:
+        pause = 0.1
+        while True:
+            free = self._pace.concurrency - len(self._running)
+            try:
+                lease = timedelta(seconds=self._pace.lease)
+                items = await self._queue.claim(free, lease) if free else ()
+            except Temporary as exc:
+                # One line a pause, not one a try: the part that is down is down for all.
+                log.warning("loop.claim-failed", loop=self._name, error=exc.message, pause=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                continue
+            pause = 0.1
+            for item in items:
+                task = asyncio.create_task(self._guard(item))
+                self._running[task] = item
+                task.add_done_callback(self._finished)
+            if not free or len(items) < free:
+                await self._bell.wait(self._topic, self._pace.poll)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        was_full = len(self._running) >= self._pace.concurrency
+        self._running.pop(task, None)
+        if was_full:  # there may be more where it came from
+            self._bell.ring(self._topic)
+
+    async def _guard(self, item: Item) -> None:
+        try:
+            await self._handle(item)
+        except Temporary as exc:
+            log.warning("loop.item-put-off", loop=self._name, error=exc.message)
+        except Exception:
+            log.exception("loop.item-failed", loop=self._name)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._pace.lease / 3)
+            held = list(self._running.values())
+            if held:
+                with contextlib.suppress(Temporary):
+                    await self._queue.renew(held, timedelta(seconds=self._pace.lease))
