@@ -1,0 +1,73 @@
+"""What a step leaves to do, gathered while it is made.
+
+What begins and ends within one step never leaves it, but for its line in the history.
+"""
+
+from taskloom.engines.embedded.model import Node
+from taskloom.engines.embedded.state import (
+    NewCall,
+    NewExternalTask,
+    NewTimer,
+    NewUserTask,
+    Record,
+    State,
+    Step,
+    Thrown,
+)
+
+
+class Effects:
+    """The effects so far, by activity."""
+
+    def __init__(self) -> None:
+        self.external_tasks: dict[str, NewExternalTask] = {}
+        self.user_tasks: dict[str, NewUserTask] = {}
+        self.timers: dict[str, list[NewTimer]] = {}
+        self.calls: dict[str, NewCall] = {}
+        self._records: list[Record] = []
+        self._begun: dict[str, Record] = {}
+        self._ended: dict[str, bool] = {}
+
+    def passed(self, node: Node) -> None:
+        """Note a node that was begun and completed at once."""
+        self._records.append(
+            Record(
+                activity_id=None, element=node.id, tag=node.tag, name=node.name, state="completed"
+            )
+        )
+
+    def began(self, node: Node, activity_id: str) -> None:
+        """Note an activity that begins."""
+        record = Record(
+            activity_id=activity_id, element=node.id, tag=node.tag, name=node.name, state="active"
+        )
+        self._records.append(record)
+        self._begun[activity_id] = record
+
+    def finished(self, activity_id: str, *, completed: bool) -> None:
+        """Note an activity that is over; what this step wanted to do for it is dropped."""
+        record = self._begun.pop(activity_id, None)
+        if record is None:
+            self._ended[activity_id] = completed
+            return
+        record.activity_id = None
+        record.state = "completed" if completed else "cancelled"
+        self.external_tasks.pop(activity_id, None)
+        self.user_tasks.pop(activity_id, None)
+        self.timers.pop(activity_id, None)
+        self.calls.pop(activity_id, None)
+
+    def step(self, state: State, *, ending: str | None, escaped: Thrown | None, steps: int) -> Step:
+        """Give the finished step."""
+        return Step(
+            state=state,
+            ending=ending,
+            external_tasks=tuple(self.external_tasks.values()),
+            user_tasks=tuple(self.user_tasks.values()),
+            timers=tuple(timer for timers in self.timers.values() for timer in timers),
+            calls=tuple(self.calls.values()),
+            records=tuple(self._records),
+            ended=self._ended,
+            escaped=escaped,
+            steps=steps,
+        )
