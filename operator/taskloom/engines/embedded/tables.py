@@ -63,6 +63,7 @@ instances = Table(
     Column("definition_id", Text, nullable=False),
     Column("workflow_key", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("start_id", Text),  # the idempotency of starts; called instances have none
     Column("business_key", Text),
     Column("state", Text, nullable=False, server_default=text("'active'")),
     Column("variables", JsonText, nullable=False),  # of the process; "{}" once it has ended
@@ -70,14 +71,7 @@ instances = Table(
     _instant("started_at", nullable=False),
     _instant("ended_at"),
     CheckConstraint("state IN ('active', 'completed', 'terminated')", name="state"),
-    # the idempotency of starts; called instances may repeat a key
-    Index(
-        "uq_engine_instances_business_key",
-        "workflow_key",
-        "business_key",
-        unique=True,
-        postgresql_where=text("caller_id IS NULL"),
-    ),
+    UniqueConstraint("workflow_key", "start_id"),
     Index(None, "root_id"),
     Index(
         "ix_engine_instances_caller_activity_id",
@@ -102,6 +96,7 @@ external_tasks = Table(
     Column("element_id", Text, nullable=False),
     Column("topic", Text, nullable=False),
     Column("retries", Integer),
+    Column("error", Text),  # of the last failure
     Column("worker_id", Text),
     _instant("available_at", nullable=False),  # the lock's end, or the next try
     Index("ix_engine_external_tasks_due", "topic", "available_at"),
