@@ -77,6 +77,18 @@ class Deliveries:
             .values(leased_until=func.now() + lease, due_at=func.now() + lease)
         )
 
+    async def release(self) -> int:
+        """Make every leased delivery due now: for a process that knows it is alone."""
+        result = await self._connection.execute(
+            deliveries.update()
+            .where(
+                deliveries.c.state == DeliveryState.PENDING,
+                deliveries.c.leased_until.is_not(None),
+            )
+            .values(due_at=func.now(), leased_until=None)
+        )
+        return result.rowcount
+
     async def settle(self, rows: Sequence[tuple[Attempt, DeliveryState, datetime | None]]) -> None:
         """Record attempts and what follows from each, together."""
         await self._connection.execute(

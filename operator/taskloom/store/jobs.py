@@ -77,6 +77,15 @@ class Jobs:
             .values(leased_until=func.now() + lease, due_at=func.now() + lease)
         )
 
+    async def release(self) -> int:
+        """Make every leased job due now: for a process that knows it is alone."""
+        result = await self._connection.execute(
+            update(jobs)
+            .where(jobs.c.state == JobState.READY, jobs.c.leased_until.is_not(None))
+            .values(due_at=func.now(), leased_until=None)
+        )
+        return result.rowcount
+
     async def finish(self, job_id: UUID, *, instance_id: str | None = None) -> None:
         """Mark a job done."""
         await self._connection.execute(

@@ -1,5 +1,6 @@
 """Events to tell subscribers of."""
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -35,13 +36,12 @@ class OutgoingEvents:
         )
         return result.rowcount > 0
 
-    async def get(self, event_id: UUID) -> OutgoingEvent | None:
-        """Look one up."""
+    async def by_ids(self, ids: Collection[UUID]) -> dict[UUID, OutgoingEvent]:
+        """Look some up, by id."""
         result = await self._connection.execute(
-            select(outgoing_events).where(outgoing_events.c.id == event_id)
+            select(outgoing_events).where(outgoing_events.c.id.in_(ids))
         )
-        row = result.first()
-        return None if row is None else _row_to_outgoing(row)
+        return {row.id: _row_to_outgoing(row) for row in result}
 
     async def of_event(self, event_id: UUID) -> list[OutgoingEvent]:
         """List what an event led to, oldest first."""

@@ -72,18 +72,16 @@ class Webhooks:
         return [self._row_to_subscription(row) for row in result]
 
     async def interests(self) -> list[tuple[UUID, tuple[str, ...], str | None]]:
-        """List what the subscriptions in force want: id, globs of event keys, filter."""
+        """List what subscriptions want: id, globs of event keys, filter.
+
+        Suspended ones are among them: what they missed is sent when they resume.
+        """
         result = await self._connection.execute(
             select(
                 webhook_subscriptions.c.id,
                 webhook_subscriptions.c.event_keys,
                 webhook_subscriptions.c.filter,
-            )
-            .join(client_apps, client_apps.c.id == webhook_subscriptions.c.client_id)
-            .where(
-                webhook_subscriptions.c.disabled_at.is_(None),
-                ~client_apps.c.suspended,
-            )
+            ).where(webhook_subscriptions.c.disabled_at.is_(None))
         )
         return [
             (row.id, msgspec.json.decode(row.event_keys, type=tuple[str, ...]), row.filter)

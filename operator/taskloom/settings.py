@@ -1,0 +1,97 @@
+"""Every setting, with its default and its unit; ``docs/reference/settings.md`` is made from this.
+
+Each is read from the environment as ``TASKLOOM_`` and its name in capitals.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Role = Literal["api", "connectors", "worker", "relay", "dispatcher", "controller"]
+ROLES: tuple[Role, ...] = ("api", "connectors", "worker", "relay", "dispatcher", "controller")
+
+
+class Settings(BaseSettings):
+    """How one process of Taskloom runs."""
+
+    model_config = SettingsConfigDict(env_prefix="TASKLOOM_", extra="ignore")
+
+    roles: Annotated[tuple[Role, ...], NoDecode] = Field(
+        default=ROLES, description="What this process does; all of it by default."
+    )
+    data_dir: Path = Field(
+        default=Path(".taskloom"),
+        description="Where the embedded database, generated keys and credentials are kept.",
+    )
+    files: Path | None = Field(
+        default=None, description="A folder of resources to reconcile; none by default."
+    )
+    host: str = Field(default="127.0.0.1", description="The address the API listens on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="The port the API listens on.")
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="The task database; an embedded PostgreSQL in the data folder by default.",
+    )
+    workflow_database_url: SecretStr | None = Field(
+        default=None,
+        description="The database of workflows and of the embedded engine; the same by default.",
+    )
+    webhooks: bool = Field(
+        default=True, description="Whether client apps are served and subscribers told."
+    )
+    auth_mode: str = Field(
+        default="jwt-secret",
+        description="How callers are known: jwt-secret, jwks, disabled (on loopback only), "
+        "or the name of an entry point in the group taskloom.auth.",
+    )
+    jwt_secret: SecretStr | None = Field(
+        default=None,
+        description="The secret of HS256 tokens; made in the data folder by default.",
+    )
+    jwks_url: str | None = Field(
+        default=None, description="Where the public keys of RS256 and ES256 tokens are."
+    )
+    jwt_audience: str | None = Field(default=None, description="The `aud` that tokens must have.")
+    jwt_issuer: str | None = Field(default=None, description="The `iss` that tokens must have.")
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Fernet keys that seal secrets at rest, the newest first, separated by "
+        "commas; made in the data folder by default.",
+    )
+    egress_allow_loopback: bool = Field(
+        default=True, description="Whether webhooks may go to addresses of this machine."
+    )
+    egress_allow_private: bool = Field(
+        default=True, description="Whether webhooks may go to private addresses."
+    )
+    egress_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Networks (CIDR) that webhooks may go to besides."
+    )
+    egress_deny: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Networks (CIDR) that webhooks may never go to."
+    )
+    worker_concurrency: int = Field(
+        default=8, ge=1, le=1000, description="External tasks run at once."
+    )
+    relay_concurrency: int = Field(default=8, ge=1, le=1000, description="Jobs run at once.")
+    delivery_concurrency: int = Field(
+        default=64, ge=1, le=10_000, description="Webhooks under way at once."
+    )
+    lease_seconds: float = Field(
+        default=30.0, ge=5, le=3600, description="How long claimed work is held, in seconds."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe lines that are logged."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="How lines look; auto is console on a terminal, else json."
+    )
+
+    @field_validator("roles", "egress_allow", "egress_deny", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
