@@ -99,12 +99,9 @@ external_tasks = Table(
     Column("error", Text),  # of the last failure
     Column("worker_id", Text),
     _instant("available_at", nullable=False),  # the lock's end, or the next try
-    Index("ix_engine_external_tasks_due", "topic", "available_at"),
-    Index(
-        "ix_engine_external_tasks_worker_id",
-        "worker_id",
-        postgresql_where=text("worker_id IS NOT NULL"),
-    ),
+    # neither the lock nor its owner is in an index, so that locking rewrites the row alone
+    Index(None, "topic", "seq"),
+    postgresql_with={"fillfactor": 80},
 )
 
 user_tasks = Table(
