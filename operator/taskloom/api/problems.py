@@ -3,7 +3,7 @@
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -132,20 +132,39 @@ class Problems:
             await problem_response(problem, path)(scope, receive, send)
 
 
-def answer_framework_errors(app: FastAPI) -> None:
-    """Give the framework's own errors the same form."""
+def answer_framework_errors(app: FastAPI, allowed: Callable[[str], Sequence[str]]) -> None:
+    """Give the framework's own errors the same form; `allowed` lists the methods of a path."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, exc: RequestValidationError) -> Response:
         errors = tuple(validation_errors(exc.errors()))
         detail = "; ".join(f"{field}: {text}" for field, text in errors[:3])
         problem = Problem(status=400, code=Invalid.code, detail=detail, errors=errors)
-        return problem_response(problem, request.url.path)
+        return problem_response(problem, request.scope["path"])
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, exc: HTTPException) -> Response:
-        problem = _framework_problem(request, exc)
-        return problem_response(problem, request.url.path)
+        path = request.scope["path"]
+        if exc.status_code in {404, 405}:
+            problem = _no_route(request.method, path, allowed(path))
+        elif exc.status_code < 500:
+            problem = Problem(status=exc.status_code, code=Invalid.code, detail=str(exc.detail))
+        else:
+            problem = incident(exc, path)
+        return problem_response(problem, path)
+
+
+def _no_route(method: str, path: str, allowed: Sequence[str]) -> Problem:
+    if not allowed:
+        detail = f"There is no {method} {path}. Ids are UUIDs; /docs lists every call."
+        return Problem(status=404, code=NotFound.code, detail=detail)
+    methods = ", ".join(allowed)
+    return Problem(
+        status=405,
+        code="method-not-allowed",
+        detail=f"{method} is not allowed here: use {methods}.",
+        headers=(("allow", methods),),
+    )
 
 
 def validation_errors(errors: Sequence[Any]) -> list[tuple[str, str]]:
@@ -157,20 +176,3 @@ def validation_errors(errors: Sequence[Any]) -> list[tuple[str, str]]:
         field = steps.removeprefix(".") or str(place)
         named.append((field[:200], re.sub(r"^Value error, ", "", str(error["msg"]))))
     return named
-
-
-def _framework_problem(request: Request, exc: HTTPException) -> Problem:
-    method, path = request.method, request.url.path
-    headers = tuple((exc.headers or {}).items())
-    match exc.status_code:
-        case 404:
-            detail = f"There is no {method} {path}. Ids are UUIDs; /docs lists every call."
-            return Problem(status=404, code=NotFound.code, detail=detail)
-        case 405:
-            allowed = dict(headers).get("Allow", "")
-            detail = f"{method} is not allowed here: use {allowed}."
-            return Problem(status=405, code="method-not-allowed", detail=detail, headers=headers)
-        case status if status < 500:
-            return Problem(status=status, code=Invalid.code, detail=str(exc.detail))
-        case _:
-            return incident(exc, path)

@@ -1,0 +1,100 @@
+"""The HTTP application: its routes, and what surrounds them all."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from taskloom.api import (
+    client_apps,
+    docs_page,
+    events,
+    health,
+    mappings,
+    metrics,
+    operations,
+    tasks,
+    user_tasks,
+    webhooks,
+    workflows,
+)
+from taskloom.api.bodies import BodyLimit
+from taskloom.api.metrics import Measured, RequestMetrics
+from taskloom.api.openapi import describe
+from taskloom.api.problems import Problems, answer_framework_errors
+from taskloom.api.services import ApiServices
+from taskloom.api.trigger import PATH, Trigger
+
+_ROUTERS: tuple[APIRouter, ...] = (
+    events.router,
+    mappings.router,
+    tasks.router,
+    user_tasks.router,
+    client_apps.router,
+    webhooks.router,
+    workflows.router,
+    operations.router,
+    health.router,
+    metrics.router,
+    docs_page.router,
+)
+
+
+class _Described(FastAPI):
+    """An application that describes itself completely."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Give the description, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = describe(self)
+        return self.openapi_schema
+
+
+def make_api() -> FastAPI:
+    """Make the application without the services that its routes work with."""
+    app = _Described(title="Taskloom", docs_url=None, redoc_url=None, redirect_slashes=False)
+    for router in _ROUTERS:
+        app.include_router(router)
+    answer_framework_errors(app, _allowed)
+    return app
+
+
+def create_app(services: ApiServices) -> ASGIApp:
+    """Make the whole HTTP door: the fast path for events before everything else."""
+    app = make_api()
+    app.state.services = services
+    app.add_middleware(BodyLimit, limit=services.max_body_bytes)
+    app.add_middleware(Problems)
+    counted = RequestMetrics(services.registry)
+    return _Front(
+        Measured(app, counted), Measured(Problems(Trigger(services)), counted, route=PATH)
+    )
+
+
+def _allowed(path: str) -> list[str]:
+    """List the methods that a path takes; none if there is no such path."""
+    if path == PATH:
+        return ["POST"]
+    routes = [route for router in _ROUTERS for route in router.routes if isinstance(route, Route)]
+    return sorted(
+        {
+            method
+            for route in routes
+            if route.path_regex.match(path)
+            for method in route.methods or ()
+        }
+    )
+
+
+class _Front:
+    """Sends POST /events/trigger its short way, and everything else through the framework."""
+
+    def __init__(self, app: ASGIApp, trigger: ASGIApp) -> None:
+        self._app = app
+        self._trigger = trigger
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one connection on."""
+        fast = scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST"
+        await (self._trigger if fast else self._app)(scope, receive, send)

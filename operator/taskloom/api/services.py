@@ -1,0 +1,49 @@
+"""What the HTTP door works with, given by the bootstrap."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
+
+from taskloom.api.auth import Authenticator
+from taskloom.domain.events import NewEvent
+from taskloom.errors import NotFound
+from taskloom.flow.ingest import Ingested
+from taskloom.flow.services import Services
+
+Check = Callable[[], Awaitable[None]]
+"""Returns when a part is ready; raises a `TaskloomError` that says what is missing."""
+
+MAX_BODY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServices:
+    """The use cases' services, the door for events, who may enter, and what is watched.
+
+    `checks` are the parts that /readyz asks, by name.  `max_body_bytes` bounds a request's body.
+    """
+
+    flow: Services
+    ingest: Callable[[NewEvent], Awaitable[Ingested]]
+    authenticator: Authenticator
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    max_body_bytes: int = MAX_BODY_BYTES
+
+
+def _services(request: Request) -> ApiServices:
+    services: ApiServices = request.app.state.services
+    return services
+
+
+def check_webhooks(services: ApiServices) -> None:
+    """Raise `NotFound` where the webhook tables were left out."""
+    if not services.flow.webhooks:
+        raise NotFound("Webhooks are left out of this installation.")
+
+
+Api = Annotated[ApiServices, Depends(_services)]
+"""A route's argument: the services."""

@@ -1,0 +1,106 @@
+"""POST /events/trigger as bare ASGI: the one call that is made thousands of times a second."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import WithJsonSchema
+from starlette.types import Receive, Scope, Send
+
+from taskloom.api.bodies import check_json, header_map, read_body
+from taskloom.api.door import check_permission, idempotency_key
+from taskloom.api.services import ApiServices
+from taskloom.domain.events import NewEvent
+from taskloom.domain.json_text import read_members, storable
+from taskloom.domain.permissions import Permission
+from taskloom.errors import Invalid
+from taskloom.ids import new_id
+
+PATH = "/events/trigger"
+MAX_KEY = 255
+MAX_SOURCE = 255
+MAX_DESCRIPTION = 10_000
+
+EVENT_SCHEMA = WithJsonSchema(
+    {
+        "title": "NewEvent",
+        "type": "object",
+        "required": ["key"],
+        "properties": {
+            "key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+            "payload": {"type": "object", "additionalProperties": True},
+            "source": {"type": "string", "maxLength": MAX_SOURCE, "nullable": True},
+            "description": {"type": "string", "maxLength": MAX_DESCRIPTION, "nullable": True},
+        },
+        "example": {
+            "key": "purchase.requested",
+            "payload": {"amount": 1200, "item": "A desk"},
+            "source": "shop",
+            "description": "Ann asked for a desk",
+        },
+    }
+)
+"""What an event looks like at the door."""
+
+_START = {"type": "http.response.start", "status": 204, "headers": []}
+_END = {"type": "http.response.body", "body": b""}
+
+
+class Trigger:
+    """Takes one event in, and answers once it is durable."""
+
+    def __init__(self, services: ApiServices) -> None:
+        """Work with these."""
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 204, or raise what is wrong."""
+        services = self._services
+        headers = header_map(scope)
+        principal = await services.authenticator.authenticate(headers)
+        check_permission(principal, Permission.TRIGGER_EVENTS)
+        check_json(headers)
+        body = await read_body(receive, headers, services.max_body_bytes)
+        await services.ingest(read_event(body, headers.get("idempotency-key")))
+        await send(_START)
+        await send(_END)
+
+
+def read_event(body: bytes, once: str | None) -> NewEvent:
+    """Read {key, payload, source, description}; other members are passed over.
+
+    `once` is the caller's idempotency key.
+    The payload's text is kept as it came.  Raises `Invalid` naming the field.
+    """
+    members = read_members(body)
+    key = _text(members, "key", MAX_KEY)
+    if not key:
+        raise Invalid("key must be a non-empty string.", field="key")
+    payload, text = members.get("payload", (None, ""))
+    if payload is None:
+        payload, text = {}, "{}"
+    if not isinstance(payload, dict):
+        raise Invalid("payload must be an object.", field="payload")
+    source = _text(members, "source", MAX_SOURCE)
+    return NewEvent(
+        id=new_id(),
+        key=key,
+        payload=text,
+        source=source,
+        description=_text(members, "description", MAX_DESCRIPTION),
+        # a key is the caller's own, and callers are told apart by their source
+        origin="api" if source is None else f"api:{source}",
+        idempotency_key=idempotency_key(once),
+    )
+
+
+def _text(members: Mapping[str, tuple[Any, str]], name: str, longest: int) -> str | None:
+    value, _ = members.get(name, (None, "null"))
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > longest or not storable(value):
+        raise Invalid(
+            f"{name} must be a string of at most {longest:,} characters, "
+            "without NUL and lone surrogates.",
+            field=name,
+        )
+    return value
