@@ -1,0 +1,103 @@
+"""Generated credentials as files: ``<data-dir>/credentials/<namespace>/<secret>/<key>``."""
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from taskloom.domain.secret import Secret
+from taskloom.errors import Conflict, Invalid, Permanent
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+
+
+def read_credentials(data_dir: Path, namespace: str, secret_name: str) -> dict[str, Secret]:
+    """Read what was written for a Secret before; empty if nothing was."""
+    folder = _folder(data_dir, namespace, secret_name)
+    found: dict[str, Secret] = {}
+    try:
+        files = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return found
+    except OSError as error:
+        raise Permanent(f"{folder} cannot be read: {error.strerror}") from error
+    for path in files:
+        if _KEY.fullmatch(path.name) and not path.name.startswith(".") and path.is_file():
+            found[path.name] = Secret(_read(path))
+    return found
+
+
+def write_credentials(
+    data_dir: Path, namespace: str, secret_name: str, values: Mapping[str, Secret]
+) -> dict[str, Secret]:
+    """Write each value that is not there yet, and give back what stands there now.
+
+    Files are made with mode 0600 in folders with mode 0700, each whole or not at all.
+    What exists is adopted and never overwritten, also if another process was first.
+    """
+    folder = _folder(data_dir, namespace, secret_name)
+    for key in values:
+        if not _KEY.fullmatch(key) or key.startswith("."):
+            raise Invalid(f"`{key}` cannot be the name of a credential's file", field="keys")
+    try:
+        _make_private(data_dir, folder)
+        return {key: _write_once(folder, key, value) for key, value in values.items()}
+    except OSError as error:
+        raise Permanent(
+            f"credentials cannot be written below {folder}: {error.strerror}. "
+            "Make the data folder writable for this process."
+        ) from error
+
+
+def remove_credentials(data_dir: Path, namespace: str, secret_name: str) -> None:
+    """Delete the files of a Secret; none is no error."""
+    folder = _folder(data_dir, namespace, secret_name)
+    with contextlib.suppress(FileNotFoundError):
+        for path in list(folder.iterdir()):
+            path.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _folder(data_dir: Path, namespace: str, secret_name: str) -> Path:
+    for name in (namespace, secret_name):
+        if not _NAME.fullmatch(name) or ".." in name:
+            raise Invalid(f"`{name}` cannot be the name of a credentials folder")
+    return data_dir / "credentials" / namespace / secret_name
+
+
+def _make_private(data_dir: Path, folder: Path) -> None:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    current = data_dir
+    for part in folder.relative_to(data_dir).parts:
+        current /= part
+        current.mkdir(mode=0o700, exist_ok=True)
+        if current.is_symlink():
+            raise Conflict(f"{current} is a link: credentials are not written through links")
+        current.chmod(0o700)
+
+
+def _write_once(folder: Path, key: str, value: Secret) -> Secret:
+    """Make the file by linking a finished one to its name, which fails if the name is taken."""
+    path = folder / key
+    if not path.exists():
+        part = folder / f".{key}.{secrets.token_hex(8)}"
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                file.write(value.reveal())
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    path.chmod(0o600)
+    return Secret(_read(path))
+
+
+def _read(path: Path) -> str:
+    """Read a value; an editor's newline at its end is not part of it."""
+    return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")

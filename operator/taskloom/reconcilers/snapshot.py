@@ -1,0 +1,84 @@
+"""What a provider of desired state hands over: everything that is declared, at one moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from taskloom.resources.base import Resource
+from taskloom.resources.problems import FieldProblem
+
+Key = tuple[str, str, str]
+"""Kind, namespace and name."""
+Name = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Place:
+    """Where a document stands: a file relative to the folder, and its line, from 1."""
+
+    file: str
+    line: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """A resource that was read and is valid."""
+
+    resource: Resource
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A resource that is named but not valid; what stood before it stands on."""
+
+    key: Key
+    place: Place
+    problems: tuple[FieldProblem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataObject:
+    """A ConfigMap or a Secret; its data are never printed."""
+
+    namespace: str
+    name: str
+    data: Mapping[str, bytes] = field(repr=False)
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something a person has to mend, and where."""
+
+    place: Place
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that is declared.
+
+    Only a `complete` snapshot says that what it lacks is gone; and even then nothing is gone
+    that was last seen in one of the `broken` files, which could not be read this time.
+    """
+
+    provider: str
+    resources: tuple[Declared, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    config_maps: Mapping[Name, DataObject] = field(default_factory=dict)
+    secrets: Mapping[Name, DataObject] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
+    broken: frozenset[str] = frozenset()
+    complete: bool = True
+
+    def is_broken(self, file: str) -> bool:
+        """Tell whether a file, or a folder above it, could not be read."""
+        return any(file == part or file.startswith(f"{part}/") for part in self.broken)
