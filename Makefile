@@ -1,0 +1,74 @@
+# Taskloom.  `make` alone lists what there is.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --constraint constraints.txt
+ONCE   ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Taskloom needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+# Stamps: what is installed is installed again only when it is asked for anew.
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+.PHONY: run
+run: $(VENV)/.run ## Tell the whole story on http://127.0.0.1:8080 (ONCE=1 ends after it)
+	@$(BIN)/taskloom story $(if $(ONCE),--once)
+
+.PHONY: test
+test: check ## Everything: lint, generated files, all tests
+
+.PHONY: check
+check: lint verify pytest ## The same, as it is run before every commit
+
+.PHONY: lint
+lint: $(VENV)/.dev ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: pytest
+pytest: $(VENV)/.dev ## All tests
+	$(BIN)/pytest
+
+.PHONY: generate
+generate: $(VENV)/.dev ## Make the generated files anew
+	$(BIN)/python -m taskloom.resources.crd --output crds
+	$(BIN)/python -m taskloom.resources.reference --output docs/reference/resources.md
+	$(BIN)/python -m taskloom.api.openapi --output docs/openapi.json
+	$(BIN)/python -m taskloom.cli.reference --output docs/reference/cli.md
+	$(BIN)/python -m taskloom.cli.settings_reference --output docs/reference/settings.md
+
+.PHONY: verify
+verify: generate ## Fail if a generated file is not what is checked in
+	@git diff --exit-code --stat -- crds docs \
+	  || { echo "Generated files were out of date: they are new now, commit them."; exit 1; }
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure: events in, and the way to a webhook
+	$(BIN)/python bench/trigger.py
+	$(BIN)/python bench/webhook.py
+
+.PHONY: format
+format: $(VENV)/.dev ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## Remove what was installed and made
+	rm -rf $(VENV) .cache .taskloom .mypy_cache .pytest_cache .ruff_cache .hypothesis
