@@ -83,7 +83,8 @@ class ImportedCredentials(Part):
     secret_ref: ObjectRef
     """The Secret that holds them."""
     keys: CredentialKeys = CredentialKeys()
-    """Under which keys they lie; without a signing secret, the API secret signs both headers."""
+    """Under which keys they lie; a signing secret that is missing is derived from the API
+    secret: whsec_ and the base64 of its SHA-256."""
 
 
 class Credentials(Part):

@@ -3,19 +3,28 @@
 from typing import ClassVar, Literal
 
 from taskloom.resources.base import Column, Names, Part, Resource, Rule, ready_columns
-from taskloom.resources.fields import EventKey, Expression
+from taskloom.resources.fields import EventKey, Expression, LongExpression
 from taskloom.resources.mapping import MappingSpec, MappingStatus, key_rules
 
 
 class EventMappingSpec(MappingSpec):
-    """An event starts a workflow; `variables` defaults to the event's payload."""
+    """An event starts a workflow."""
 
-    rules: ClassVar[tuple[Rule, ...]] = key_rules("eventKey", "event")
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *key_rules("eventKey"),
+        Rule(
+            rule="self.eventKey == '*' || !self.eventKey.contains('*')",
+            message="`eventKey` must be one key, or `*` alone for every event",
+            field="eventKey",
+        ),
+    )
 
     event_key: EventKey
     """Key of the event, or `*` alone for every event."""
     filter: Expression | None = None
     """CEL over `event` (key, payload, source); only events for which it is true start it."""
+    variables: LongExpression | None = None
+    """CEL over `event` that gives the start variables as a map; the payload by default."""
     business_key: Expression | None = None
     """CEL over `event` that gives a string: two events with one business key start one
     instance."""

@@ -5,24 +5,19 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from taskloom.resources.base import Part, Rule, exactly_one
-from taskloom.resources.fields import Identifier, LongExpression
+from taskloom.resources.fields import Identifier
 from taskloom.resources.references import ObjectRef
 from taskloom.resources.status import Status
 from taskloom.resources.workflow import WorkflowKey
 
 
-def key_rules(field: str, thing: str) -> tuple[Rule, ...]:
+def key_rules(field: str) -> tuple[Rule, ...]:
     """Make the rules about the key that a mapping maps."""
     return (
         exactly_one("workflowRef", "workflowKey"),
         Rule(
             rule=f"self.{field} == oldSelf.{field}",
             message=f"`{field}` may not be changed after creation; create a new object instead",
-            field=field,
-        ),
-        Rule(
-            rule=f"self.{field} == '*' || !self.{field}.contains('*')",
-            message=f"`{field}` must be one key, or `*` alone for every {thing}",
             field=field,
         ),
     )
@@ -35,8 +30,6 @@ class MappingSpec(Part):
     """The Workflow to start."""
     workflow_key: WorkflowKey | None = None
     """Key of a workflow that no Workflow object describes."""
-    variables: LongExpression | None = None
-    """CEL that gives the start variables as a map."""
     suspend: bool = False
     """Stops starting instances."""
     deletion_policy: Literal["Delete", "Retain"] = "Delete"

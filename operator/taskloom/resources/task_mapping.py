@@ -3,20 +3,24 @@
 from typing import ClassVar, Literal
 
 from taskloom.resources.base import Column, Names, Part, Resource, Rule, ready_columns
-from taskloom.resources.fields import EventKey, Expression
+from taskloom.resources.fields import EventKey
 from taskloom.resources.mapping import MappingSpec, MappingStatus, key_rules
 
 
 class TaskMappingSpec(MappingSpec):
-    """A task starts a workflow; it always has the variable `taskId`, `variables` adds others."""
+    """A task starts a workflow, which gets the variable `taskId`."""
 
-    rules: ClassVar[tuple[Rule, ...]] = key_rules("taskKey", "task")
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *key_rules("taskKey"),
+        Rule(
+            rule="!self.taskKey.contains('*')",
+            message="`taskKey` must be one key: a task starts one workflow",
+            field="taskKey",
+        ),
+    )
 
     task_key: EventKey
-    """Key of the task, or `*` alone for every task."""
-    filter: Expression | None = None
-    """CEL over `task` (its fields as REST shows them); only tasks for which it is true
-    start it."""
+    """Key of the task."""
 
 
 class TaskMapping(Resource):

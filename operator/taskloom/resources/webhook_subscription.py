@@ -52,9 +52,19 @@ class Backoff(Part):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
+            rule="duration(self.initial) >= duration('1s')",
+            message="`initial` must be at least 1s",
+            field="initial",
+        ),
+        Rule(
             rule="duration(self.initial) <= duration(self.max)",
             message="`initial` must be less than or equal to `max`",
             field="initial",
+        ),
+        Rule(
+            rule="duration(self.max) <= duration('720h')",
+            message="`max` must be at most 720h",
+            field="max",
         ),
     )
 
@@ -75,6 +85,12 @@ class Delivery(Part):
             "&& duration(self.timeout) <= duration('60s')",
             message="`timeout` must be more than 0s and at most 60s",
             field="timeout",
+        ),
+        Rule(
+            rule="!has(self.schedule) "
+            "|| self.schedule.all(delay, duration(delay) <= duration('720h'))",
+            message="`schedule` must not hold delays of more than 720h",
+            field="schedule",
         ),
     )
 
