@@ -5,6 +5,7 @@ What begins and ends within one step never leaves it, but for its line in the hi
 
 from taskloom.engines.embedded.model import Node
 from taskloom.engines.embedded.state import (
+    Ended,
     NewCall,
     NewExternalTask,
     NewTimer,
@@ -14,6 +15,7 @@ from taskloom.engines.embedded.state import (
     Step,
     Thrown,
 )
+from taskloom.ports.engine import InstanceState
 
 
 class Effects:
@@ -26,7 +28,7 @@ class Effects:
         self.calls: dict[str, NewCall] = {}
         self._records: list[Record] = []
         self._begun: dict[str, Record] = {}
-        self._ended: dict[str, bool] = {}
+        self._ended: list[Ended] = []
 
     def passed(self, node: Node) -> None:
         """Note a node that was begun and completed at once."""
@@ -44,11 +46,11 @@ class Effects:
         self._records.append(record)
         self._begun[activity_id] = record
 
-    def finished(self, activity_id: str, *, completed: bool) -> None:
+    def finished(self, node: Node, activity_id: str, *, completed: bool) -> None:
         """Note an activity that is over; what this step wanted to do for it is dropped."""
         record = self._begun.pop(activity_id, None)
         if record is None:
-            self._ended[activity_id] = completed
+            self._ended.append(Ended(activity_id=activity_id, element=node.id, completed=completed))
             return
         record.activity_id = None
         record.state = "completed" if completed else "cancelled"
@@ -57,7 +59,9 @@ class Effects:
         self.timers.pop(activity_id, None)
         self.calls.pop(activity_id, None)
 
-    def step(self, state: State, *, ending: str | None, escaped: Thrown | None, steps: int) -> Step:
+    def step(
+        self, state: State, *, ending: InstanceState | None, escaped: Thrown | None, steps: int
+    ) -> Step:
         """Give the finished step."""
         return Step(
             state=state,
@@ -67,7 +71,7 @@ class Effects:
             timers=tuple(timer for timers in self.timers.values() for timer in timers),
             calls=tuple(self.calls.values()),
             records=tuple(self._records),
-            ended=self._ended,
+            ended=tuple(self._ended),
             escaped=escaped,
             steps=steps,
         )

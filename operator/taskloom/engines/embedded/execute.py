@@ -34,7 +34,6 @@ from taskloom.engines.embedded.state import (
     Activity,
     Begin,
     Complete,
-    Ending,
     Fail,
     Fire,
     NewCall,
@@ -49,6 +48,7 @@ from taskloom.engines.embedded.state import (
     Withdraw,
 )
 from taskloom.errors import Unprocessable
+from taskloom.ports.engine import InstanceState
 
 MAX_STEPS = 10_000
 """How many nodes one step enters before it is taken for an endless loop."""
@@ -97,7 +97,7 @@ class _Walk:
         self._scopes = Scopes(state, now)
         self._effects = Effects()
         self._ahead: list[tuple[str, str]] = []  # tokens to move: node, scope; the last one first
-        self._ending: str | None = None
+        self._ending: InstanceState | None = None
         self._uncaught: Thrown | None = None
         self._escaped: Thrown | None = None
 
@@ -136,7 +136,7 @@ class _Walk:
                 self._ahead.append((self._process.start, ROOT))
             case Terminate():
                 self._cancel_within(ROOT)
-                self._ending = Ending.TERMINATED
+                self._ending = InstanceState.TERMINATED
             case _:
                 activity = self._scopes.activities.get(trigger.activity_id)
                 if activity is not None:
@@ -187,7 +187,7 @@ class _Walk:
         if self._scopes.tokens[parent]:
             return
         if parent == ROOT:
-            self._ending = Ending.TERMINATED
+            self._ending = InstanceState.TERMINATED
         else:
             self._withdraw(self._scopes.activities[parent])
 
@@ -360,7 +360,7 @@ class _Walk:
 
     def _close(self, node: model.Node, activity: Activity) -> None:
         self._scopes.remove(activity.id)
-        self._effects.finished(activity.id, completed=True)
+        self._effects.finished(node, activity.id, completed=True)
 
     def _leave(self, scope: str, flows: Sequence[model.Flow]) -> None:
         """Turn one token of the scope into one for each flow."""
@@ -372,7 +372,7 @@ class _Walk:
 
     def _end_scope(self, scope: str) -> None:
         if scope == ROOT:
-            self._ending = Ending.COMPLETED
+            self._ending = InstanceState.COMPLETED
         else:
             self._complete(self._scopes.activities[scope])
 
@@ -400,7 +400,7 @@ class _Walk:
             at = activity.parent
         if self._catches(thrown.code):
             self._cancel_within(ROOT)
-            self._ending, self._escaped = Ending.TERMINATED, thrown
+            self._ending, self._escaped = InstanceState.TERMINATED, thrown
             return True
         return False
 
@@ -422,7 +422,7 @@ class _Walk:
         for parameter in node.outputs:
             self._try_output(parameter, node, activity)
         self._scopes.remove(activity_id)
-        self._effects.finished(activity_id, completed=False)
+        self._effects.finished(node, activity_id, completed=False)
 
     def _try_output(self, parameter: model.Parameter, node: model.Node, activity: Activity) -> None:
         # Camunda sets the output parameters of a cancelled activity too, and fails where one has

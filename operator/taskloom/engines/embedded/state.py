@@ -8,6 +8,7 @@ from typing import Any
 
 from taskloom.engines.embedded.model import Call
 from taskloom.errors import Invalid
+from taskloom.ports.engine import InstanceState
 
 ROOT = ""
 """The scope of the process itself; the others are named by the id of their activity."""
@@ -158,30 +159,32 @@ class Record:
     state: str  # active | completed | cancelled
 
 
-class Ending:
-    """How an instance ended."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """An activity of an earlier step that is over: its task and timers are to go."""
 
-    COMPLETED = "completed"
-    TERMINATED = "terminated"
+    activity_id: str
+    element: str
+    completed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What one trigger leads to.
 
-    `ended` are activities of earlier steps, by id, and whether they were completed: their tasks
-    and timers are to go.  `uncaught` is a BPMN error of `Fail` that nothing catches: then nothing
-    has changed.  `escaped` is one that a caller catches: then the instance is over.
+    `ending` is None while the instance goes on.  `uncaught` is a BPMN error of `Fail` that nothing
+    catches: then nothing has changed.  `escaped` is one that a caller catches: then the instance
+    is over.
     """
 
     state: State
-    ending: str | None = None
+    ending: InstanceState | None = None
     external_tasks: tuple[NewExternalTask, ...] = ()
     user_tasks: tuple[NewUserTask, ...] = ()
     timers: tuple[NewTimer, ...] = ()
     calls: tuple[NewCall, ...] = ()
     records: tuple[Record, ...] = ()
-    ended: Mapping[str, bool] | None = None
+    ended: tuple[Ended, ...] = ()
     uncaught: Thrown | None = None
     escaped: Thrown | None = None
     steps: int = 0

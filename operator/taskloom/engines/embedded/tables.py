@@ -177,4 +177,5 @@ changes = Table(
     Column("instance_id", Text, nullable=False),
     Column("root_id", Text, nullable=False),
     Column("details", JsonText, nullable=False),
+    _instant("created_at", nullable=False),
 )

@@ -1,0 +1,288 @@
+"""One transaction's work on a tree of instances: steps follow each other through call activities.
+
+A called instance's end continues its caller, a caller's end takes the called ones with it.
+The caller of `drive` holds the lock of the tree's root, so nothing else moves meanwhile; nothing is
+written here: everything is gathered in a `Batch`, or an error leaves all as it was.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from taskloom.engines.embedded.catching import catches_above
+from taskloom.engines.embedded.execute import MAX_STEPS, advance
+from taskloom.engines.embedded.model import Call, External, Node, Process, TimerCatch, UserWork
+from taskloom.engines.embedded.state import (
+    Begin,
+    Ended,
+    NewCall,
+    NewExternalTask,
+    NewTimer,
+    NewUserTask,
+    Record,
+    Return,
+    State,
+    Step,
+    Terminate,
+    Thrown,
+    Trigger,
+    Withdraw,
+)
+from taskloom.errors import Unprocessable
+from taskloom.ports.engine import InstanceState
+
+MAX_CALL_DEPTH = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One deployed version."""
+
+    id: str
+    workflow_key: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """An active instance: what never changes of it."""
+
+    id: str
+    root_id: str
+    caller_id: str | None
+    caller_activity_id: str | None
+    definition_id: str
+    workflow_key: str
+    version: int
+    start_id: str | None
+    business_key: str | None
+
+
+class World(Protocol):
+    """What driving needs to look up."""
+
+    async def process(self, definition_id: str) -> Process:
+        """Give a definition's process."""
+        ...
+
+    async def resolve(self, call: NewCall, caller: Live) -> Definition:
+        """Find what a call activity calls; raises `Unprocessable` if there is no such thing."""
+        ...
+
+    async def load(self, instance_id: str) -> tuple[Live, State]:
+        """Load an active instance of the tree."""
+        ...
+
+    async def called_by(self, activity_id: str) -> tuple[Live, State] | None:
+        """Load the active instance that a call activity started."""
+        ...
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything that one transaction has to write."""
+
+    started: dict[str, Live] = field(default_factory=dict)
+    states: dict[str, State] = field(default_factory=dict)  # by instance, where they stand now
+    before: dict[str, State] = field(default_factory=dict)  # and where those not started here stood
+    lives: dict[str, Live] = field(default_factory=dict)
+    endings: dict[str, InstanceState] = field(default_factory=dict)
+    external_tasks: dict[str, tuple[Live, NewExternalTask]] = field(default_factory=dict)
+    user_tasks: dict[str, tuple[Live, NewUserTask]] = field(default_factory=dict)
+    timers: dict[str, list[tuple[Live, NewTimer]]] = field(default_factory=dict)
+    records: list[tuple[Live, Record]] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    gone_external: list[str] = field(default_factory=list)
+    gone_user: list[tuple[Live, Ended]] = field(default_factory=list)
+    gone_timed: list[str] = field(default_factory=list)
+    uncaught: Thrown | None = None
+    reason: str | None = None  # why instances were deleted
+
+
+@dataclass(slots=True, kw_only=True)
+class Clockwork:
+    """The clock and the source of ids."""
+
+    now: datetime
+    new_id: Callable[[], str]
+
+
+async def drive(
+    world: World,
+    live: Live,
+    state: State,
+    triggers: Sequence[tuple[str, Trigger]],
+    *,
+    clockwork: Clockwork,
+) -> Batch:
+    """Take triggers up (instance id, trigger), and everything that follows from them.
+
+    `live` and `state` are the instance of the first one; one that begins is new.
+    Raises `Unprocessable` naming the element at which it cannot go on.
+    """
+    work = _Drive(world, clockwork)
+    if isinstance(triggers[0][1], Begin):
+        work.batch.started[live.id] = live
+    work.know(live, state)
+    await work.run(triggers)
+    return work.batch
+
+
+class _Drive:
+    def __init__(self, world: World, clockwork: Clockwork) -> None:
+        self.batch = Batch()
+        self._world = world
+        self._clockwork = clockwork
+        self._steps_left = MAX_STEPS
+        self._queue: deque[tuple[str, Trigger]] = deque()
+        self._begun: dict[str, Record] = {}
+
+    def know(self, live: Live, state: State) -> None:
+        self.batch.lives[live.id] = live
+        self.batch.states[live.id] = state
+        if live.id not in self.batch.started:
+            self.batch.before[live.id] = state
+
+    async def run(self, triggers: Sequence[tuple[str, Trigger]]) -> None:
+        self._queue.extend(triggers)
+        while self._queue:
+            instance_id, trigger = self._queue.popleft()
+            if instance_id in self.batch.endings:
+                continue
+            live = await self._live(instance_id)
+            process = await self._world.process(live.definition_id)
+            step = advance(
+                process,
+                self.batch.states[instance_id],
+                trigger,
+                now=self._clockwork.now,
+                new_id=self._clockwork.new_id,
+                catches=await self._catches(live),
+                max_steps=self._steps_left,
+            )
+            self._steps_left -= step.steps
+            if step.uncaught is not None:
+                self.batch.uncaught = step.uncaught
+                return
+            self._absorb(live, process, step)
+            await self._follow(live, process, step, trigger)
+
+    async def _live(self, instance_id: str) -> Live:
+        if instance_id not in self.batch.lives:
+            self.know(*await self._world.load(instance_id))
+        return self.batch.lives[instance_id]
+
+    async def _catches(self, live: Live) -> Callable[[str], bool]:
+        """Look through the callers for what catches an error."""
+        above: list[tuple[Process, State, str]] = []
+        while live.caller_id is not None and live.caller_activity_id is not None:
+            activity_id = live.caller_activity_id
+            live = await self._live(live.caller_id)
+            process = await self._world.process(live.definition_id)
+            above.append((process, self.batch.states[live.id], activity_id))
+        return lambda code: any(
+            catches_above(process, state, activity_id, code)
+            for process, state, activity_id in above
+        )
+
+    async def _follow(self, live: Live, process: Process, step: Step, trigger: Trigger) -> None:
+        for ended in step.ended:
+            if not ended.completed and isinstance(process.nodes[ended.element].work, Call):
+                await self._terminate_called(ended.activity_id)
+        for call in step.calls:
+            await self._start(live, call)
+        if step.ending is None:
+            return
+        self.batch.endings[live.id] = step.ending
+        if live.caller_id is None or live.caller_activity_id is None:
+            return
+        if isinstance(trigger, Terminate):
+            return  # whoever ended it knows
+        if step.ending is InstanceState.TERMINATED and step.escaped is None:
+            onward: Trigger = Withdraw(activity_id=live.caller_activity_id)
+        else:
+            onward = Return(
+                activity_id=live.caller_activity_id,
+                variables=step.state.variables,
+                error=step.escaped,
+            )
+        self._queue.append((live.caller_id, onward))
+
+    async def _terminate_called(self, activity_id: str) -> None:
+        for live in self.batch.lives.values():
+            if live.caller_activity_id == activity_id:
+                self._queue.append((live.id, Terminate()))
+                return
+        found = await self._world.called_by(activity_id)
+        if found is not None:
+            self.know(*found)
+            self._queue.append((found[0].id, Terminate()))
+
+    async def _start(self, caller: Live, call: NewCall) -> None:
+        definition = await self._world.resolve(call, caller)
+        depth, above = 1, caller
+        while above.caller_id is not None:
+            depth, above = depth + 1, await self._live(above.caller_id)
+        if depth > MAX_CALL_DEPTH:
+            raise Unprocessable(
+                f"{call.element}: processes call each other deeper than {MAX_CALL_DEPTH} levels.",
+                field=call.element,
+            )
+        live = Live(
+            id=self._clockwork.new_id(),
+            root_id=caller.root_id,
+            caller_id=caller.id,
+            caller_activity_id=call.activity_id,
+            definition_id=definition.id,
+            workflow_key=definition.workflow_key,
+            version=definition.version,
+            start_id=None,
+            business_key=call.business_key,
+        )
+        self.batch.started[live.id] = live
+        self.know(
+            live,
+            State(
+                instance_id=live.id,
+                definition_id=definition.id,
+                business_key=call.business_key,
+                variables=call.variables,
+            ),
+        )
+        self._queue.append((live.id, Begin()))
+
+    # -- gathering: what begins and ends within the batch is never written -------------------
+
+    def _absorb(self, live: Live, process: Process, step: Step) -> None:
+        batch = self.batch
+        batch.states[live.id] = step.state
+        for record in step.records:
+            batch.records.append((live, record))
+            if record.activity_id is not None:
+                self._begun[record.activity_id] = record
+        batch.external_tasks.update((t.id, (live, t)) for t in step.external_tasks)
+        batch.user_tasks.update((t.id, (live, t)) for t in step.user_tasks)
+        for timer in step.timers:
+            batch.timers.setdefault(timer.activity_id, []).append((live, timer))
+        for ended in step.ended:
+            self._absorb_ended(live, process.nodes[ended.element], ended)
+
+    def _absorb_ended(self, live: Live, node: Node, ended: Ended) -> None:
+        batch = self.batch
+        record = self._begun.pop(ended.activity_id, None)
+        if record is None:
+            batch.ended.append(ended)
+            if isinstance(node.work, External):
+                batch.gone_external.append(ended.activity_id)
+            if isinstance(node.work, UserWork):
+                batch.gone_user.append((live, ended))
+            if node.boundary or isinstance(node.work, TimerCatch):
+                batch.gone_timed.append(ended.activity_id)
+            return
+        record.activity_id = None
+        record.state = "completed" if ended.completed else "cancelled"
+        batch.external_tasks.pop(ended.activity_id, None)
+        batch.user_tasks.pop(ended.activity_id, None)
+        batch.timers.pop(ended.activity_id, None)

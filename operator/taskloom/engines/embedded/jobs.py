@@ -1,0 +1,130 @@
+"""Due timers as a queue: claimed under a lease, fired each in a transaction of its own.
+
+A timer that cannot fire becomes an incident: at once if it never could (an expression fails),
+after a few attempts if something else went wrong.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from taskloom.engines.embedded import records
+from taskloom.engines.embedded.incidents import open_incident
+from taskloom.engines.embedded.state import Fire
+from taskloom.engines.embedded.stepping import Stepper
+from taskloom.errors import TaskloomError, Temporary
+from taskloom.store.transaction import Transaction
+
+log = structlog.get_logger()
+
+MAX_ATTEMPTS = 3
+_LEASE = timedelta(seconds=30)
+
+_CLAIM = """
+UPDATE engine_timers SET due_at = %s, attempts = attempts + 1 WHERE seq IN (
+    SELECT seq FROM engine_timers WHERE NOT stopped AND due_at <= %s
+    ORDER BY due_at, seq LIMIT %s FOR UPDATE SKIP LOCKED)
+RETURNING seq, attempts
+"""
+_RENEW = """
+UPDATE engine_timers SET due_at = %s WHERE seq IN (
+    SELECT seq FROM engine_timers WHERE seq = ANY(%s) AND NOT stopped FOR UPDATE SKIP LOCKED)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueTimer:
+    """A claimed timer; `attempts` counts the present one."""
+
+    number: int
+    attempts: int
+
+
+class Timers:
+    """The engine_timers table, as a queue for `taskloom.runtime.loop`."""
+
+    def __init__(self, stepper: Stepper) -> None:
+        self._stepper = stepper
+
+    async def claim(self, limit: int, lease: timedelta) -> Sequence[DueTimer]:
+        """Take up to `limit` due timers, the oldest first; they fall due again after `lease`."""
+        now = self._stepper.now()
+        async with self._stepper.database.begin() as tx:
+            result = await tx.connection.exec_driver_sql(_CLAIM, (now + lease, now, limit))
+            timers = [DueTimer(number=row.seq, attempts=row.attempts) for row in result]
+        return sorted(timers, key=lambda timer: timer.number)
+
+    async def renew(self, items: Sequence[DueTimer], lease: timedelta) -> None:
+        """Hold claimed timers longer, counted from now."""
+        until = self._stepper.now() + lease
+        async with self._stepper.database.begin() as tx:
+            await tx.connection.exec_driver_sql(_RENEW, (until, [item.number for item in items]))
+
+    async def handle(self, timer: DueTimer) -> None:
+        """Fire a claimed timer, or open an incident for it."""
+        try:
+            async with self._stepper.database.begin() as tx:
+                await self._fire(tx, timer)
+        except Temporary:
+            raise  # its lease ends, and it falls due again
+        except Exception as exc:
+            hopeless = isinstance(exc, TaskloomError) or timer.attempts >= MAX_ATTEMPTS
+            if not hopeless:
+                raise
+            log.warning("timer.stopped", timer=timer.number, error=str(exc))
+            await self._stop(timer, str(exc))
+
+    async def run_due(self, limit: int) -> int:
+        """Fire up to `limit` due timers; return how many were claimed."""
+        timers = await self.claim(limit, _LEASE)
+        for timer in timers:
+            await self.handle(timer)
+        return len(timers)
+
+    async def next_due(self) -> datetime | None:
+        """Tell when the next timer is due, or its lease ends; None if there is none."""
+        async with self._stepper.database.begin() as tx:
+            found = await tx.connection.exec_driver_sql(
+                "SELECT min(due_at) FROM engine_timers WHERE NOT stopped"
+            )
+            due: datetime | None = found.scalar_one()
+        return due
+
+    async def restart(self, tx: Transaction, number: int, *, retries: int) -> None:
+        """Let a stopped timer fire now, with `retries` attempts before the next incident."""
+        await tx.connection.exec_driver_sql(
+            "UPDATE engine_timers SET stopped = false, due_at = %s, attempts = %s WHERE seq = %s",
+            (self._stepper.now(), MAX_ATTEMPTS - max(1, retries), number),
+        )
+        tx.notify("engine-jobs")
+
+    async def _fire(self, tx: Transaction, timer: DueTimer) -> None:
+        row = await records.lock(tx.connection, "timer", timer.number)
+        if row is None:
+            return  # its activity is over
+        await self._stepper.take(tx, row, Fire(activity_id=row.activity_id, element=row.element_id))
+        await tx.connection.exec_driver_sql(
+            "DELETE FROM engine_timers WHERE seq = %s", (timer.number,)
+        )
+
+    async def _stop(self, timer: DueTimer, message: str) -> None:
+        async with self._stepper.database.begin() as tx:
+            row = await records.lock(tx.connection, "timer", timer.number)
+            if row is None:
+                return
+            await tx.connection.exec_driver_sql(
+                "UPDATE engine_timers SET stopped = true WHERE seq = %s", (timer.number,)
+            )
+            await open_incident(
+                tx.connection,
+                instance_id=row.at,
+                root_id=row.id,
+                activity_id=row.activity_id,
+                element_id=row.element_id,
+                message=message,
+                now=self._stepper.now(),
+                timer=timer.number,
+            )
+            tx.notify("engine-changes")
