@@ -32,9 +32,9 @@ async def open_incident(
         (str(new_id()), instance_id, root_id, activity_id, element_id, timer, text, now),
     )
     await connection.exec_driver_sql(
-        "INSERT INTO engine_changes (kind, instance_id, root_id, details, created_at)"
-        " VALUES (%s, %s, %s, %s::json, %s)",
-        (ChangeKind.INCIDENT_CREATED, instance_id, root_id, json.dumps({"message": text}), now),
+        "INSERT INTO engine_changes (kind, instance_id, root_id, details)"
+        " VALUES (%s, %s, %s, %s::json)",
+        (ChangeKind.INCIDENT_CREATED, instance_id, root_id, json.dumps({"message": text})),
     )
 
 

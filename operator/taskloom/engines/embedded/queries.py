@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, delete, func, or_, select
@@ -171,7 +172,9 @@ def _row_to_change(row: Any) -> EngineChange:
         instance_id=row.instance_id,
         user_task=None
         if task is None
-        else to_user_task(task, row.instance_id, row.root_id, row.created_at),
+        else to_user_task(
+            task, row.instance_id, row.root_id, datetime.fromisoformat(details["at"])
+        ),
         user_task_id=details.get("user_task_id"),
         completed=details.get("completed", False),
         message=details.get("message"),

@@ -81,14 +81,14 @@ def to_instance(row: Any) -> tuple[Live, State]:
 
 async def write(connection: AsyncConnection, batch: Batch, now: datetime) -> set[str]:
     """Write a batch; return the topics of those who wait for what is in it."""
-    document = _document(batch)
+    document = _document(batch, now)
     await _execute(connection, document, now)
     return _topics(document)
 
 
 async def write_start(connection: AsyncConnection, batch: Batch, now: datetime) -> set[str] | None:
     """Write a batch that begins with a start by its start id; None if there was one before."""
-    document = _document(batch)
+    document = _document(batch, now)
     first, *called = document.pop("called")
     document = {"root": [first], **({"called": called} if called else {}), **document}
     found = await _execute(connection, document, now)
@@ -105,7 +105,7 @@ async def _execute(
     return bool(result.scalar_one())
 
 
-def _document(batch: Batch) -> dict[str, list[Any]]:
+def _document(batch: Batch, now: datetime) -> dict[str, list[Any]]:
     parts: dict[str, list[Any]] = {
         "called": [_started(batch, live) for live in batch.started.values()],
         "changed": [
@@ -153,7 +153,7 @@ def _document(batch: Batch) -> dict[str, list[Any]]:
         "gone_user": [ended.activity_id for _, ended in batch.gone_user],
         "gone_timed": batch.gone_timed,
         "gone_work": batch.gone_external + batch.gone_timed,
-        "changes": list(_changes(batch)),
+        "changes": list(_changes(batch, now)),
     }
     return {name: rows for name, rows in parts.items() if rows}
 
@@ -188,7 +188,7 @@ def _changed(batch: Batch, instance_id: str, before: State) -> dict[str, Any]:
     return row
 
 
-def _changes(batch: Batch) -> Iterable[dict[str, Any]]:
+def _changes(batch: Batch, now: datetime) -> Iterable[dict[str, Any]]:
     for live, ended in batch.gone_user:
         details = {"user_task_id": ended.activity_id, "completed": ended.completed}
         yield _change(ChangeKind.USER_TASK_ENDED, live, details)
@@ -196,7 +196,7 @@ def _changes(batch: Batch) -> Iterable[dict[str, Any]]:
         yield {
             "kind": ChangeKind.USER_TASK_CREATED,
             **_place(live),
-            "details": f'{{"user_task":{_user_details(task)}}}',
+            "details": f'{{"user_task":{_user_details(task)},"at":"{now.isoformat()}"}}',
         }
     for instance_id, ending in batch.endings.items():
         details = {"completed": ending is InstanceState.COMPLETED, "message": batch.reason}

@@ -79,8 +79,8 @@ _PARTS: Mapping[str, str] = {
     DELETE FROM engine_incidents USING doc
     WHERE activity_id IN (SELECT jsonb_array_elements_text(d->'gone_work'))""",
     "changes": """
-    INSERT INTO engine_changes (kind, instance_id, root_id, details, created_at)
-    SELECT kind, instance_id, root_id, details::json, (d->>'now')::timestamptz
+    INSERT INTO engine_changes (kind, instance_id, root_id, details)
+    SELECT kind, instance_id, root_id, details::json
     FROM doc, jsonb_to_recordset(d->'changes')
         AS row (kind text, instance_id text, root_id text, details text)""",
 }
@@ -127,7 +127,7 @@ def write_statement(parts: tuple[str, ...]) -> str:
             "doc AS MATERIALIZED (SELECT d FROM given WHERE EXISTS (SELECT FROM root))",
         ]
         found = "EXISTS (SELECT FROM root)"
-    clauses += [f"{part} AS ({_PARTS[part]})" for part in parts if part != "root"]
+    clauses += [f"part_{part} AS ({_PARTS[part]})" for part in parts if part != "root"]
     return f"WITH {', '.join(clauses)} SELECT {found}"
 
 

@@ -177,5 +177,4 @@ changes = Table(
     Column("instance_id", Text, nullable=False),
     Column("root_id", Text, nullable=False),
     Column("details", JsonText, nullable=False),
-    _instant("created_at", nullable=False),
 )
