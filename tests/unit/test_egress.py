@@ -175,3 +175,19 @@ def test_a_malformed_network_is_refused_by_name() -> None:
     """The text at fault is in the message."""
     with pytest.raises(Invalid, match=r"10\.0\.0\.1/8"):
         parse_networks(["10.0.0.1/8"])
+
+
+@pytest.mark.parametrize(
+    "host", ["2130706433", "127.1", "0x7f.0.0.1", "0177.0.0.1", "0x7f000001", "127.0.0.001", "0"]
+)
+def test_addresses_in_disguise_are_refused(host: str) -> None:
+    """A form that only some programs read as an address is told how to be written."""
+    assert "write it as" in decide_host(host).reason
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "::1", "example.com", "cafe", "1.example", "", "\x00"]
+)
+def test_other_hosts_are_left_to_the_dialled_address(host: str) -> None:
+    """What is plainly an address or a name is decided about when it is dialled."""
+    assert decide_host(host).allowed

@@ -5,6 +5,7 @@ and to something else a moment later.
 """
 
 import ipaddress
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -56,9 +57,21 @@ def decide(address: Address | str, policy: EgressPolicy) -> EgressDecision:
 
 
 def decide_host(host: str) -> EgressDecision:
-    """Decide about a host's name: those of metadata services are refused wherever they lead."""
+    """Decide about a host as it is written, before it is resolved.
+
+    Names of metadata services are refused wherever they lead,
+    and so is an IPv4 address in disguise (``2130706433``, ``0x7f.1``).
+    """
     if host.lower().rstrip(".") in _METADATA_NAMES:
         return EgressDecision(allowed=False, reason=f"{host} is a metadata service")
+    try:
+        plain = socket.inet_ntoa(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return EgressDecision(allowed=True)
+    if plain != host:
+        return EgressDecision(
+            allowed=False, reason=f"{host} is an address in disguise: write it as {plain}"
+        )
     return EgressDecision(allowed=True)
 
 
