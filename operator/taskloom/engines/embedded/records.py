@@ -142,13 +142,8 @@ def _document(batch: Batch, now: datetime) -> dict[str, list[Any]]:
             }
             for live, record in batch.records
         ],
-        "ended": [
-            {
-                "activity_id": ended.activity_id,
-                "state": "completed" if ended.completed else "cancelled",
-            }
-            for ended in batch.ended
-        ],
+        "completed": [ended.activity_id for ended in batch.ended if ended.completed],
+        "cancelled": [ended.activity_id for ended in batch.ended if not ended.completed],
         "gone_external": batch.gone_external,
         "gone_user": [ended.activity_id for _, ended in batch.gone_user],
         "gone_timed": batch.gone_timed,

@@ -28,6 +28,17 @@ _INSERT_INSTANCES = (
     + ")"
 )
 
+# An array makes PostgreSQL go by the index, where a join of a set of unknown size may not
+_END_ACTIVITIES = """
+    UPDATE engine_activities AS a
+    SET activity_id = NULL, state = '{state}', ended_at = (d->>'now')::timestamptz
+    FROM doc WHERE a.activity_id = ANY (ARRAY(
+        SELECT jsonb_array_elements_text(d->'{state}') FROM doc))"""
+
+_DELETE = """
+    DELETE FROM {table} WHERE {key} = ANY (ARRAY(
+        SELECT jsonb_array_elements_text(d->'{part}') FROM doc))"""
+
 _PARTS: Mapping[str, str] = {
     "called": _INSERT_INSTANCES.format(source="doc", part="called"),
     "changed": """
@@ -61,23 +72,12 @@ _PARTS: Mapping[str, str] = {
         CASE WHEN state <> 'active' THEN (d->>'now')::timestamptz END
     FROM doc, jsonb_to_recordset(d->'activities') AS row (instance_id text, root_id text,
         activity_id text, element_id text, element_type text, name text, state text)""",
-    "ended": """
-    UPDATE engine_activities AS a
-    SET activity_id = NULL, state = row.state, ended_at = (d->>'now')::timestamptz
-    FROM doc, jsonb_to_recordset(d->'ended') AS row (activity_id text, state text)
-    WHERE a.activity_id = row.activity_id""",
-    "gone_external": """
-    DELETE FROM engine_external_tasks USING doc
-    WHERE id IN (SELECT jsonb_array_elements_text(d->'gone_external'))""",
-    "gone_user": """
-    DELETE FROM engine_user_tasks USING doc
-    WHERE id IN (SELECT jsonb_array_elements_text(d->'gone_user'))""",
-    "gone_timed": """
-    DELETE FROM engine_timers USING doc
-    WHERE activity_id IN (SELECT jsonb_array_elements_text(d->'gone_timed'))""",
-    "gone_work": """
-    DELETE FROM engine_incidents USING doc
-    WHERE activity_id IN (SELECT jsonb_array_elements_text(d->'gone_work'))""",
+    "completed": _END_ACTIVITIES.format(state="completed"),
+    "cancelled": _END_ACTIVITIES.format(state="cancelled"),
+    "gone_external": _DELETE.format(table="engine_external_tasks", key="id", part="gone_external"),
+    "gone_user": _DELETE.format(table="engine_user_tasks", key="id", part="gone_user"),
+    "gone_timed": _DELETE.format(table="engine_timers", key="activity_id", part="gone_timed"),
+    "gone_work": _DELETE.format(table="engine_incidents", key="activity_id", part="gone_work"),
     "changes": """
     INSERT INTO engine_changes (kind, instance_id, root_id, details)
     SELECT kind, instance_id, root_id, details::json
