@@ -104,15 +104,20 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                     await workflows.close()
 
 
-async def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
-    """Run the roles until SIGINT or SIGTERM, then finish what is in hand.
+async def serve(
+    settings: Settings,
+    *,
+    ready: Callable[[str], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run the roles until SIGINT or SIGTERM or `stop`, then finish what is in hand.
 
     `ready` is called with the API's base URL once it listens.
     """
     async with build(settings) as parts:
         if parts.alone:
             await _take_over(parts)
-        stop = asyncio.Event()
+        stop = stop or asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
