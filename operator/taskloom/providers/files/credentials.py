@@ -1,5 +1,6 @@
 """Generated credentials as files: ``<data-dir>/credentials/<namespace>/<secret>/<key>``."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -17,17 +18,16 @@ _KEY = re.compile(r"[-._a-zA-Z0-9]+")
 def read_credentials(data_dir: Path, namespace: str, secret_name: str) -> dict[str, Secret]:
     """Read what was written for a Secret before; empty if nothing was."""
     folder = _folder(data_dir, namespace, secret_name)
-    found: dict[str, Secret] = {}
     try:
-        files = sorted(folder.iterdir())
+        return {
+            path.name: Secret(_read(path))
+            for path in sorted(folder.iterdir())
+            if _KEY.fullmatch(path.name) and not path.name.startswith(".") and path.is_file()
+        }
     except FileNotFoundError:
-        return found
+        return {}
     except OSError as error:
         raise Permanent(f"{folder} cannot be read: {error.strerror}") from error
-    for path in files:
-        if _KEY.fullmatch(path.name) and not path.name.startswith(".") and path.is_file():
-            found[path.name] = Secret(_read(path))
-    return found
 
 
 def write_credentials(
@@ -100,4 +100,26 @@ def _write_once(folder: Path, key: str, value: Secret) -> Secret:
 
 def _read(path: Path) -> str:
     """Read a value; an editor's newline at its end is not part of it."""
-    return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+class CredentialFiles:
+    """The credentials of a data folder, as the reconcilers ask for them."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+
+    async def read(self, namespace: str, name: str) -> Mapping[str, Secret]:
+        """Read the values kept under a Secret's name; empty if there are none."""
+        return await asyncio.to_thread(read_credentials, self._data_dir, namespace, name)
+
+    async def write(
+        self, namespace: str, name: str, values: Mapping[str, Secret]
+    ) -> Mapping[str, Secret]:
+        """Keep the values that are not there yet, and give back what is kept now."""
+        return await asyncio.to_thread(write_credentials, self._data_dir, namespace, name, values)
+
+    async def remove(self, namespace: str, name: str) -> None:
+        """Forget a Secret's values; none is no error."""
+        await asyncio.to_thread(remove_credentials, self._data_dir, namespace, name)

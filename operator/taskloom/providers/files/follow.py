@@ -1,0 +1,104 @@
+"""Keeps the database at what a folder declares: watch, read, merge, reconcile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from taskloom.errors import Temporary
+from taskloom.providers.files.read import merge, read_folder
+from taskloom.providers.files.watch import watch_folder
+from taskloom.reconcilers.reconcile import Report
+from taskloom.reconcilers.snapshot import Problem, Snapshot
+
+log = structlog.get_logger()
+
+RESYNC_SECONDS = 60.0
+"""A look without a change: what an object waits for may have come by another way."""
+_LONGEST_RETRY = 30.0
+
+
+async def follow_folder(
+    folder: Path,
+    reconcile: Callable[[Snapshot], Awaitable[Report]],
+    stop: asyncio.Event,
+    *,
+    resync_seconds: float = RESYNC_SECONDS,
+    retry_seconds: float = 1.0,
+    poll_seconds: float = 2.0,
+) -> None:
+    """Reconcile at once, at every change, and every `resync_seconds`, until `stop` is set.
+
+    What did not answer is tried again after `retry_seconds`, then twice as long each time.
+    """
+    changed = asyncio.Event()
+    watcher = asyncio.create_task(_watch(folder, changed, stop, poll_seconds))
+    state: Snapshot | None = None
+    told: frozenset[Problem] = frozenset()
+    wait, retries = 0.0, 0
+    try:
+        while not stop.is_set():
+            await _wait(changed, watcher, wait)
+            if stop.is_set():
+                return
+            changed.clear()
+            state = merge(state, await asyncio.to_thread(read_folder, folder))
+            told = _tell(state, told)
+            again = await _attempt(reconcile, state)
+            retries = retries + 1 if again else 0
+            backoff = min(retry_seconds * 2 ** min(retries - 1, 10), _LONGEST_RETRY)
+            wait = backoff if again else resync_seconds
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def _attempt(reconcile: Callable[[Snapshot], Awaitable[Report]], state: Snapshot) -> bool:
+    """Reconcile once, and tell whether to do it again soon."""
+    try:
+        report = await reconcile(state)
+    except Temporary as error:
+        log.warning("files.reconcile-later", error=error.message)
+        return True
+    except Exception:
+        # A fault in one object must not end the watch on all others.
+        log.exception("files.reconcile-failed")
+        return True
+    ready = sum(verdict.ready for verdict in report.verdicts.values())
+    if report.changes:
+        log.info(
+            "files.reconciled",
+            changes=report.changes,
+            ready=ready,
+            not_ready=len(report.verdicts) - ready,
+            problems=len(state.problems),
+        )
+    return report.retry
+
+
+def _tell(state: Snapshot, told: frozenset[Problem]) -> frozenset[Problem]:
+    """Log the problems that are new."""
+    for problem in state.problems:
+        if problem not in told:
+            log.error("files.problem", place=str(problem.place), message=problem.message)
+    for note in state.notes:
+        if note not in told:
+            log.info("files.note", place=str(note.place), message=note.message)
+    return frozenset((*state.problems, *state.notes))
+
+
+async def _watch(
+    folder: Path, changed: asyncio.Event, stop: asyncio.Event, poll_seconds: float
+) -> None:
+    async for _ in watch_folder(folder, stop, poll_seconds=poll_seconds):
+        changed.set()
+
+
+async def _wait(changed: asyncio.Event, watcher: asyncio.Task[None], seconds: float) -> None:
+    waiting = asyncio.create_task(changed.wait())
+    try:
+        await asyncio.wait((waiting, watcher), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)

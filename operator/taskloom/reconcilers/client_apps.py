@@ -1,0 +1,138 @@
+"""ClientApp objects into client_apps rows."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from taskloom.domain.conditions import Reason
+from taskloom.domain.secret import Secret
+from taskloom.domain.signing import check_signing_secret
+from taskloom.domain.webhooks import ClientApp as Client
+from taskloom.errors import Invalid
+from taskloom.reconcilers.desired import Desired, World
+from taskloom.reconcilers.references import secret_text
+from taskloom.reconcilers.settle import Plan, Unresolved, settle, want
+from taskloom.reconcilers.snapshot import Key
+from taskloom.reconcilers.verdict import Verdict, programmed
+from taskloom.resources.client_app import ClientApp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a client shows and signs with."""
+
+    api_key: str
+    api_secret: Secret
+    signing_secret: Secret
+
+
+def choose_credentials(
+    app: ClientApp,
+    kept: Mapping[str, Secret],
+    present: Client | None,
+    fresh: Credentials,
+) -> dict[str, Secret]:
+    """Choose the values of generated credentials, by the names of the Secret's keys.
+
+    What the Secret holds is adopted, else what the database knows, else made anew.
+    """
+    keys = app.spec.keys()
+    known = {
+        keys.api_key: Secret(present.api_key if present else fresh.api_key),
+        keys.api_secret: present.api_secret if present else fresh.api_secret,
+        keys.signing_secret: present.signing_secret if present else fresh.signing_secret,
+    }
+    return {name: kept.get(name) or value for name, value in known.items()}
+
+
+def read_imported(world: World, desired: Desired, app: ClientApp) -> dict[str, Secret]:
+    """Read imported credentials from their Secret; a signing secret may be derived."""
+    keys = app.spec.keys()
+    name = app.spec.secret_name(desired.name)
+    values = {
+        key: secret_text(world, desired.namespace, name, key)
+        for key in (keys.api_key, keys.api_secret)
+    }
+    secret = world.secrets[desired.namespace, name]
+    if keys.signing_secret in secret.data:
+        values[keys.signing_secret] = secret_text(
+            world, desired.namespace, name, keys.signing_secret
+        )
+    else:
+        digest = hashlib.sha256(values[keys.api_secret].reveal().encode()).digest()
+        values[keys.signing_secret] = Secret("whsec_" + base64.b64encode(digest).decode())
+    return values
+
+
+def plan_client_apps(
+    world: World, rows: Sequence[Client], generated: Mapping[Key, Mapping[str, Secret]]
+) -> Plan[Client]:
+    """Decide; `generated` holds the values of each object's generated credentials."""
+
+    def make(desired: Desired, app: ClientApp) -> tuple[Client, Verdict]:
+        imported = app.spec.credentials.imported is not None
+        values = read_imported(world, desired, app) if imported else generated.get(desired.key, {})
+        credentials = _credentials(app, desired, values)
+        row = Client(
+            id=desired.id,
+            name=app.spec.display_name or desired.name,
+            api_key=credentials.api_key,
+            api_secret=credentials.api_secret,
+            signing_secret=credentials.signing_secret,
+            scopes=app.spec.scopes,
+            suspended=app.spec.suspend,
+            managed_by=desired.manager,
+            created_on=desired.created_on,
+        )
+        return row, _verdict(desired, app, row)
+
+    return settle(
+        world,
+        [want(d, partial(make, d, a)) for d, a in world.of(ClientApp)],
+        rows,
+        claim_of=lambda row: row.api_key,
+        cascades=True,
+    )
+
+
+def _credentials(app: ClientApp, desired: Desired, values: Mapping[str, Secret]) -> Credentials:
+    keys = app.spec.keys()
+    name = app.spec.secret_name(desired.name)
+    for key in (keys.api_key, keys.api_secret, keys.signing_secret):
+        if key not in values:
+            message = f"the credentials {desired.namespace}/{name} have no `{key}`"
+            raise Unresolved(Reason.SECRET_NOT_FOUND, message)
+    for key in (keys.api_key, keys.api_secret):
+        text = values[key].reveal()
+        if not (text.isascii() and text.isprintable() and text == text.strip() and text):
+            message = f"`{key}` of {desired.namespace}/{name} must be printable ASCII, as a header"
+            raise Unresolved(Reason.SECRET_NOT_FOUND, message)
+    try:
+        check_signing_secret(values[keys.signing_secret])
+    except Invalid as error:
+        message = f"`{keys.signing_secret}` of {desired.namespace}/{name}: {error.message}"
+        raise Unresolved(Reason.SECRET_NOT_FOUND, message) from None
+    return Credentials(
+        api_key=values[keys.api_key].reveal(),
+        api_secret=values[keys.api_secret],
+        signing_secret=values[keys.signing_secret],
+    )
+
+
+def _verdict(desired: Desired, app: ClientApp, row: Client) -> Verdict:
+    secret_name = app.spec.secret_name(desired.name)
+    fields = {
+        "clientId": str(row.id),
+        "apiKey": row.api_key,
+        "binding": {"name": secret_name},
+        "credentials": {"secretRef": {"name": secret_name}},
+    }
+    missing = []
+    generated = app.spec.credentials.generated
+    if generated is not None and generated.rotation.interval is not None:
+        missing.append("rotation.interval")
+    if generated is not None and generated.rotation.revision > 0:
+        missing.append("rotation.revision")
+    return programmed(desired, fields, suspended=app.spec.suspend, missing=missing)

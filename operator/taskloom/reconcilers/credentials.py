@@ -1,0 +1,24 @@
+"""Where generated credentials are kept outside of the database."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from taskloom.domain.secret import Secret
+
+
+class CredentialStore(Protocol):
+    """Files on one machine, Secrets in a cluster."""
+
+    async def read(self, namespace: str, name: str) -> Mapping[str, Secret]:
+        """Read the values kept under a Secret's name; empty if there are none."""
+        ...
+
+    async def write(
+        self, namespace: str, name: str, values: Mapping[str, Secret]
+    ) -> Mapping[str, Secret]:
+        """Keep the values that are not there yet, and give back what is kept now."""
+        ...
+
+    async def remove(self, namespace: str, name: str) -> None:
+        """Forget a Secret's values; none is no error."""
+        ...

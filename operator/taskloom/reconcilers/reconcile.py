@@ -1,0 +1,386 @@
+"""Everything declared into the database: gather, plan, apply, kind by kind; then the statuses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from taskloom.domain.conditions import Reason
+from taskloom.domain.secret import Secret
+from taskloom.domain.webhooks import ClientApp as Client
+from taskloom.domain.workflows import Workflow as WorkflowRow
+from taskloom.domain.workflows import WorkflowVersion
+from taskloom.errors import Conflict, Invalid, TaskloomError, Temporary
+from taskloom.flow.register_client import new_api_key, new_api_secret, new_signing_secret
+from taskloom.flow.services import Services
+from taskloom.flow.workflows import deploy
+from taskloom.reconcilers.client_apps import Credentials, choose_credentials, plan_client_apps
+from taskloom.reconcilers.commands import plan_commands
+from taskloom.reconcilers.credentials import CredentialStore
+from taskloom.reconcilers.desired import World, manager_of
+from taskloom.reconcilers.event_mappings import plan_event_mappings
+from taskloom.reconcilers.event_sinks import plan_event_sinks
+from taskloom.reconcilers.event_sources import plan_event_sources
+from taskloom.reconcilers.settle import Plan, Row
+from taskloom.reconcilers.snapshot import Key, Snapshot
+from taskloom.reconcilers.statuses import Outlook, key_of, look_out, remember
+from taskloom.reconcilers.task_mappings import plan_task_mappings
+from taskloom.reconcilers.verdict import Verdict, invalid, refused, unavailable, unsupported
+from taskloom.reconcilers.webhook_subscriptions import plan_subscriptions
+from taskloom.reconcilers.workflows import (
+    Deployment,
+    plan_workflows,
+    told_of_workflow,
+    versions_to_prune,
+)
+from taskloom.resources.client_app import ClientApp
+from taskloom.resources.webhook_subscription import WebhookSubscription
+from taskloom.resources.workflow import Workflow
+from taskloom.store.resources import StoredResource
+
+log = structlog.get_logger()
+
+R = TypeVar("R", bound=Row)
+HTTP_ONLY = frozenset({"http"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a reconciliation came to.
+
+    `retry` asks for another one soon, as a part did not answer.
+    """
+
+    verdicts: Mapping[Key, Verdict]
+    changes: int
+    retry: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One reconciliation on its way."""
+
+    services: Services
+    world: World
+    credentials: CredentialStore
+    topics: frozenset[str]
+    connectors: frozenset[str]
+    verdicts: dict[Key, Verdict] = field(default_factory=dict)
+    changes: int = 0
+    retry: bool = False
+    lingering: set[str] = field(default_factory=set)  # managers whose rows could not go yet
+
+    def take(self, plan: Plan[R]) -> Plan[R]:
+        self.verdicts |= plan.verdicts
+        self.changes += len(plan.put) + len(plan.remove)
+        return plan
+
+
+async def reconcile(
+    services: Services,
+    snapshot: Snapshot,
+    *,
+    credentials: CredentialStore,
+    topics: frozenset[str],
+    connectors: frozenset[str] = HTTP_ONLY,
+) -> Report:
+    """Make the database what the snapshot declares, and store what became of each object.
+
+    `topics` are those that commands installed in the workers run.
+    The same snapshot again changes nothing.
+    """
+    now = services.now()
+    async with services.tasks.begin() as tx:
+        memory = {key_of(stored): stored for stored in await tx.resources.all()}
+    outlook = look_out(snapshot, memory, now)
+    run = _Run(
+        services=services,
+        world=outlook.world,
+        credentials=credentials,
+        topics=topics,
+        connectors=connectors,
+    )
+    await _client_apps(run)
+    await _commands(run)
+    await _workflows(run)
+    await _mappings(run)
+    await _subscriptions(run)
+    await _sources(run)
+    run.verdicts |= plan_event_sinks(run.world)
+    await _drop_credentials(run, outlook)
+    _tell_refusals(run, outlook)
+    records = remember(outlook, run.verdicts, memory, now)
+    async with services.tasks.begin() as tx:
+        for stored in outlook.forgotten:
+            if manager_of(snapshot.provider, key_of(stored)) not in run.lingering:
+                await tx.resources.remove(stored.kind, stored.namespace, stored.name)
+        for record in records:
+            await tx.resources.put(record)
+    _log_changes(records, memory)
+    return Report(verdicts=run.verdicts, changes=run.changes, retry=run.retry)
+
+
+async def _client_apps(run: _Run) -> None:
+    if not run.services.webhooks:
+        _without_webhooks(run, ClientApp)
+        return
+    async with run.services.tasks.begin() as tx:
+        rows = await tx.webhooks.client_apps()
+    generated, failed = await _generated(run, rows)
+    plan = run.take(plan_client_apps(run.world, rows, generated))
+    run.verdicts |= failed
+    async with run.services.tasks.begin() as tx:
+        for client in plan.remove:
+            await tx.webhooks.remove_client(client.id)
+        for client in plan.put:
+            await tx.webhooks.put_client(client)
+
+
+async def _generated(
+    run: _Run, rows: list[Client]
+) -> tuple[dict[Key, Mapping[str, Secret]], dict[Key, Verdict]]:
+    """Read or make the generated credentials of every ClientApp, and keep them in their Secret.
+
+    Also tell where that failed: nothing goes into the database that is not kept outside of it.
+    """
+    present = {row.id: row for row in rows}
+    made: dict[Key, Mapping[str, Secret]] = {}
+    failed: dict[Key, Verdict] = {}
+    for desired, app in run.world.of(ClientApp):
+        if app.spec.credentials.imported is not None:
+            continue
+        name = app.spec.secret_name(desired.name)
+        declared = run.world.secrets.get((desired.namespace, name))
+        adopted = {} if declared is None else _texts(declared.data)
+        try:
+            kept = dict(await run.credentials.read(desired.namespace, name)) | adopted
+            fresh = Credentials(
+                api_key=new_api_key(),
+                api_secret=new_api_secret(),
+                signing_secret=new_signing_secret(),
+            )
+            values = choose_credentials(app, kept, present.get(desired.id), fresh)
+            missing = {key: value for key, value in values.items() if key not in kept}
+            if missing:
+                values |= await run.credentials.write(desired.namespace, name, missing)
+        except TaskloomError as error:
+            failed[desired.key] = unavailable(desired, Reason.SECRET_NOT_FOUND, error.message)
+            run.retry = True
+            continue
+        made[desired.key] = values
+    return made, failed
+
+
+def _texts(data: Mapping[str, bytes]) -> dict[str, Secret]:
+    return {
+        key: Secret(value.decode("utf-8", "replace").removesuffix("\n"))
+        for key, value in data.items()
+        if value
+    }
+
+
+async def _drop_credentials(run: _Run, outlook: Outlook) -> None:
+    """Remove the Secrets that went with their ClientApp."""
+    for stored in outlook.forgotten:
+        if stored.kind != "ClientApp" or stored.spec.get("deletionPolicy") == "Retain":
+            continue
+        generated = (stored.spec.get("credentials") or {}).get("generated")
+        if generated is None or generated.get("creationPolicy") == "Orphan":
+            continue
+        name = generated.get("secretName") or f"{stored.name}-credentials"
+        if any(
+            app.spec.secret_name(desired.name) == name and desired.namespace == stored.namespace
+            for desired, app in run.world.of(ClientApp)
+        ):
+            continue
+        await run.credentials.remove(stored.namespace, name)
+
+
+async def _commands(run: _Run) -> None:
+    async with run.services.tasks.begin() as tx:
+        rows = await tx.commands.all()
+        plan = run.take(plan_commands(run.world, rows, run.topics))
+        for command in plan.remove:
+            await tx.commands.remove(command.id)
+        for command in plan.put:
+            await tx.commands.put(command)
+        if plan.put or plan.remove:
+            tx.notify("commands")
+        served = {command.topic for command in await tx.commands.all()}
+    run.topics |= served
+
+
+async def _workflows(run: _Run) -> None:
+    async with run.services.workflows.begin() as tx:
+        rows = list(await tx.workflows.all())
+        versions = await tx.workflows.versions([row.id for row in rows])
+    latest = {version.workflow_id: version for version in versions}
+    plan = plan_workflows(run.world, rows, latest)
+    run.verdicts |= plan.verdicts
+    run.changes += len(plan.deploy) + len(plan.retain)
+    for row in plan.remove:
+        await _remove_workflow(run, row)
+    if plan.retain:
+        async with run.services.workflows.begin() as tx:
+            for row in plan.retain:
+                await tx.workflows.put(row)
+    for deployment in plan.deploy:
+        await _deploy(run, deployment)
+    await _tell_workflows(run)
+
+
+async def _deploy(run: _Run, deployment: Deployment) -> None:
+    desired = run.world.desired[deployment.key]
+    try:
+        async with run.services.workflows.begin() as tx:
+            await deploy(run.services, tx, deployment.row, deployment.draft)
+    except Invalid as error:
+        run.verdicts[deployment.key] = invalid(desired, error.message)
+    except Temporary as error:
+        run.verdicts[deployment.key] = unavailable(
+            desired, Reason.ENGINE_UNAVAILABLE, error.message
+        )
+        run.retry = True
+
+
+async def _remove_workflow(run: _Run, row: WorkflowRow) -> None:
+    """Remove a workflow whose object is gone; while instances run it stays and is tried again."""
+    engine = run.services.engine
+    try:
+        async with run.services.workflows.begin() as tx:
+            versions = await tx.workflows.versions([row.id])
+            shared = tx if engine.joins(tx) else None
+            await engine.undeploy([version.definition_id for version in versions], tx=shared)
+            await tx.workflows.remove(row.id)
+    except (Conflict, Temporary) as error:
+        log.warning("workflow.not-removed", workflow=row.key, error=error.message)
+        run.lingering.add(row.managed_by)
+        run.retry = True
+    else:
+        run.changes += 1
+
+
+async def _tell_workflows(run: _Run) -> None:
+    """Tell what is deployed, and drop versions beyond each workflow's limit."""
+    async with run.services.workflows.begin() as tx:
+        rows = {row.id: row for row in await tx.workflows.all()}
+        versions = await tx.workflows.versions(list(rows))
+    for desired, workflow in run.world.of(Workflow):
+        row = rows.get(desired.id)
+        if row is None:
+            continue
+        own = [version for version in versions if version.workflow_id == row.id]
+        current = next((version for version in own if version.version == row.version), None)
+        told = told_of_workflow(
+            desired, row, current, engine=run.services.engine.name, served=run.topics
+        )
+        before = run.verdicts[desired.key]
+        run.verdicts[desired.key] = told if before.ready else replace(before, fields=told.fields)
+        limit = workflow.spec.version_history_limit
+        for version in versions_to_prune(own, row.version, limit):
+            await _prune(run, version)
+
+
+async def _prune(run: _Run, version: WorkflowVersion) -> None:
+    engine = run.services.engine
+    try:
+        async with run.services.workflows.begin() as tx:
+            shared = tx if engine.joins(tx) else None
+            await engine.undeploy([version.definition_id], tx=shared)
+            await tx.workflows.remove_version(version.id)
+    except (Conflict, Temporary):
+        return  # instances of it run: the next reconciliation looks again
+    run.changes += 1
+
+
+async def _mappings(run: _Run) -> None:
+    async with run.services.workflows.begin() as tx:
+        workflows = {row.key: row for row in await tx.workflows.all()}
+    async with run.services.tasks.begin() as tx:
+        events = run.take(
+            plan_event_mappings(run.world, await tx.mappings.event_mappings(), workflows)
+        )
+        for mapping in events.remove:
+            await tx.mappings.remove_event_mapping(mapping.id)
+        for mapping in events.put:
+            await tx.mappings.put_event_mapping(mapping)
+        tasks = run.take(
+            plan_task_mappings(run.world, await tx.mappings.task_mappings(), workflows)
+        )
+        for task_mapping in tasks.remove:
+            await tx.mappings.remove_task_mapping(task_mapping.id)
+        for task_mapping in tasks.put:
+            await tx.mappings.put_task_mapping(task_mapping)
+
+
+async def _subscriptions(run: _Run) -> None:
+    if not run.services.webhooks:
+        _without_webhooks(run, WebhookSubscription)
+        return
+    async with run.services.tasks.begin() as tx:
+        clients = frozenset(client.id for client in await tx.webhooks.client_apps())
+        rows = await tx.webhooks.subscriptions()
+        plan = run.take(plan_subscriptions(run.world, rows, clients))
+        for subscription in plan.remove:
+            await tx.webhooks.remove_subscription(subscription.id)
+        for subscription in plan.put:
+            await tx.webhooks.put_subscription(subscription)
+        if plan.put or plan.remove:
+            tx.notify("subscriptions")
+
+
+async def _sources(run: _Run) -> None:
+    async with run.services.tasks.begin() as tx:
+        clients: frozenset[UUID] = frozenset()
+        if run.services.webhooks:
+            clients = frozenset(client.id for client in await tx.webhooks.client_apps())
+        rows = await tx.sources.all()
+        plan = run.take(plan_event_sources(run.world, rows, clients, run.connectors))
+        for source in plan.remove:
+            await tx.sources.remove(source.id)
+        for source in plan.put:
+            await tx.sources.put(source)
+        if plan.put or plan.remove:
+            tx.notify("sources")
+
+
+def _without_webhooks(run: _Run, kind: type[ClientApp | WebhookSubscription]) -> None:
+    for desired, _ in run.world.of(kind):
+        run.verdicts[desired.key] = unsupported(
+            desired, "webhooks are left out of this installation"
+        )
+
+
+def _tell_refusals(run: _Run, outlook: Outlook) -> None:
+    for key, message in outlook.refused.items():
+        desired = run.world.desired.get(key)
+        generation = 0 if desired is None else desired.generation
+        run.verdicts[key] = refused(run.verdicts.get(key), generation, message)
+
+
+def _log_changes(records: list[StoredResource], memory: Mapping[Key, StoredResource]) -> None:
+    """Log what became ready and what did not, once for each change."""
+    for record in records:
+        ready = _ready(record)
+        before = memory.get(key_of(record))
+        if before is not None and _ready(before) == ready:
+            continue
+        write = log.info if ready[0] == "True" else log.warning
+        write(
+            "resource.ready" if ready[0] == "True" else "resource.not-ready",
+            kind=record.kind,
+            namespace=record.namespace,
+            name=record.name,
+            place=record.place,
+            reason=ready[1],
+            message=ready[2],
+        )
+
+
+def _ready(record: StoredResource) -> tuple[str, str, str]:
+    for condition in record.status.get("conditions", ()):
+        if condition["type"] == "Ready":
+            return (condition["status"], condition["reason"], condition["message"])
+    return ("Unknown", "", "")

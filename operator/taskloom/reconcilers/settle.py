@@ -1,0 +1,146 @@
+"""The part of every plan that is the same: who gets a key, what is put, what goes."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from taskloom.domain.conditions import Reason
+from taskloom.errors import Invalid
+from taskloom.reconcilers.desired import API, Desired, World
+from taskloom.reconcilers.snapshot import Key
+from taskloom.reconcilers.verdict import Verdict, conflicted, invalid, unresolved
+
+
+class Row(Protocol):
+    """What every managed row has."""
+
+    @property
+    def id(self) -> UUID:
+        """Its id."""
+        ...
+
+    @property
+    def managed_by(self) -> str:
+        """Who manages it."""
+        ...
+
+    @property
+    def created_on(self) -> datetime | None:
+        """When it was made."""
+        ...
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Unresolved(Exception):
+    """Something that an object refers to is not there."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want(Generic[R]):
+    """A wanted object and the row it asks for; no row means that the present one stays."""
+
+    desired: Desired
+    row: R | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Generic[R]):
+    """What is to be done, removals first, and what is then told of each object."""
+
+    remove: tuple[R, ...] = ()
+    put: tuple[R, ...] = ()
+    verdicts: dict[Key, Verdict] = field(default_factory=dict)
+
+
+def want(desired: Desired, make: Callable[[], tuple[R, Verdict]]) -> Want[R]:
+    """Ask for the row that `make` gives; what it raises becomes the verdict."""
+    try:
+        row, verdict = make()
+    except Unresolved as error:
+        return Want(
+            desired=desired, row=None, verdict=unresolved(desired, error.reason, error.message)
+        )
+    except Invalid as error:
+        message = f"{error.field}: {error.message}" if error.field else error.message
+        return Want(desired=desired, row=None, verdict=invalid(desired, message))
+    return Want(desired=desired, row=row, verdict=verdict)
+
+
+def settle(
+    world: World,
+    wants: Iterable[Want[R]],
+    rows: Sequence[R],
+    *,
+    claim_of: Callable[[R], str | None],
+    policy: str = "Delete",
+    cascades: bool = False,
+    heir: Callable[[R], str] = lambda _row: API,
+    same: Callable[[R, R], bool] = lambda one, other: one == other,
+) -> Plan[R]:
+    """Compare the wanted rows with those that are there.
+
+    `claim_of` gives a row's unique key: a row of somebody else's keeps its key, and among the
+    wanted the oldest object gets it.
+    `policy` is the one of objects that nobody remembers.
+    Rows whose removal `cascades` are not removed to make room for others.
+    `heir` names the manager of a row that outlives its object.
+    """
+    wanted = sorted(wants, key=lambda item: item.desired.age)
+    own = frozenset(item.desired.id for item in wanted)
+    present = {row.id: row for row in rows}
+    others = [row for row in rows if row.id not in own]
+    leaving = {row.id: world.leaving(row.managed_by, policy) for row in others}
+    remove = [row for row in others if leaving[row.id] == "Delete"]
+    put = [_with(row, managed_by=heir(row)) for row in others if leaving[row.id] == "Retain"]
+    holders = {
+        claim: _spoken(row.managed_by)
+        for row in others
+        if leaving[row.id] != "Delete" and (claim := claim_of(row)) is not None
+    }
+    verdicts: dict[Key, Verdict] = {}
+    for item in wanted:
+        before = present.get(item.desired.id)
+        verdicts[item.desired.key] = item.verdict
+        staying = item.row if item.row is not None else before
+        if staying is None:
+            continue
+        claim = claim_of(staying)
+        if claim is not None and claim in holders:
+            if item.row is not None:
+                message = f"`{claim}` belongs to {holders[claim]}, which was first"
+                verdicts[item.desired.key] = conflicted(item.desired, message)
+            if before is not None and not cascades:
+                remove.append(before)
+            continue
+        if claim is not None:
+            holders[claim] = _spoken(item.desired.manager)
+        if item.row is None:
+            continue
+        after = item.row if before is None else _with(item.row, created_on=before.created_on)
+        if before is not None and same(before, after):
+            continue
+        if before is not None and claim_of(before) != claim and not cascades:
+            remove.append(before)
+        put.append(after)
+    return Plan(remove=tuple(remove), put=tuple(put), verdicts=verdicts)
+
+
+def _with(row: R, **changes: Any) -> R:
+    changed: R = replace(row, **changes)  # type: ignore[type-var]  # every row is a dataclass
+    return changed
+
+
+def _spoken(manager: str) -> str:
+    if manager == API:
+        return "one that the API made"
+    return manager.partition(":")[2] or manager

@@ -1,0 +1,238 @@
+"""Remembered objects: their generations, and the statuses that are told of them."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from taskloom.domain.conditions import (
+    condition_to_json,
+    json_to_condition,
+    replace_conditions,
+)
+from taskloom.reconcilers.desired import Desired, World, manager_of
+from taskloom.reconcilers.snapshot import Key, Snapshot
+from taskloom.reconcilers.verdict import Verdict
+from taskloom.resources.base import API_VERSION, Resource
+from taskloom.resources.kinds import KINDS
+from taskloom.resources.problems import describe
+from taskloom.resources.validate import validate
+from taskloom.store.resources import StoredResource
+
+log = structlog.get_logger()
+
+Memory = Mapping[Key, StoredResource]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """A world, why some objects' newest form is refused, and where each object stands."""
+
+    world: World
+    refused: Mapping[Key, str] = field(default_factory=dict)
+    places: Mapping[Key, str] = field(default_factory=dict)
+    forgotten: tuple[StoredResource, ...] = ()
+
+
+def key_of(stored: StoredResource) -> Key:
+    """Kind, namespace and name of a remembered object."""
+    return (stored.kind, stored.namespace, stored.name)
+
+
+def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
+    """Put what is declared and what is remembered together.
+
+    An object whose newest form is not valid, or breaks a rule about changes, stands on in its
+    last valid form; so does one whose file cannot be read.
+    What is gone is gone only if the snapshot can tell.
+    """
+    desired: dict[Key, Desired] = {}
+    places: dict[Key, str] = {}
+    refused = {
+        item.key: describe(item.problems) for item in snapshot.refused if item.key[0] in KINDS
+    }
+    places |= {item.key: str(item.place) for item in snapshot.refused}
+    for declared in snapshot.resources:
+        key = declared.resource.key
+        stored = memory.get(key)
+        objection = _objection(declared.resource, stored)
+        if objection is not None:
+            refused[key] = objection
+            if declared.place is not None:
+                places[key] = str(declared.place)
+            continue
+        desired[key] = _desired(snapshot.provider, declared.resource, stored, now)
+        if declared.place is not None:
+            places.setdefault(key, str(declared.place))
+    forgotten = []
+    for key, stored in memory.items():
+        if key in desired:
+            continue
+        if key not in refused and _is_gone(stored, snapshot):
+            forgotten.append(stored)
+            continue
+        standing = _standing(stored)
+        if standing is not None:
+            desired[key] = Desired(
+                resource=standing,
+                manager=manager_of(snapshot.provider, key),
+                generation=stored.generation,
+                created_on=stored.created_on,
+            )
+    world = World(
+        provider=snapshot.provider,
+        desired=desired,
+        secrets=snapshot.secrets,
+        config_maps=snapshot.config_maps,
+        gone={
+            manager_of(snapshot.provider, key_of(stored)): _policy(stored) for stored in forgotten
+        },
+        protected=frozenset(
+            manager_of(snapshot.provider, key) for key in {*refused, *memory} if key not in desired
+        )
+        - {manager_of(snapshot.provider, key_of(stored)) for stored in forgotten},
+        sweeps=snapshot.complete and not snapshot.broken,
+    )
+    return Outlook(world=world, refused=refused, places=places, forgotten=tuple(forgotten))
+
+
+def remember(
+    outlook: Outlook, verdicts: Mapping[Key, Verdict], memory: Memory, now: datetime
+) -> list[StoredResource]:
+    """Give the records that differ from what is remembered."""
+    records = []
+    for key in sorted({*verdicts, *outlook.refused}):
+        before = memory.get(key)
+        desired = outlook.world.desired.get(key)
+        record = _record(
+            key, desired, verdicts[key], before=before, place=outlook.places.get(key), now=now
+        )
+        if record != before:
+            records.append(record)
+    return records
+
+
+def spec_digest(spec: Mapping[str, Any]) -> str:
+    """Digest a spec, whatever the order of its fields."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def spec_of(resource: Resource) -> dict[str, Any]:
+    """Write a resource's spec as JSON, defaults included."""
+    spec: dict[str, Any] = resource.spec.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return spec
+
+
+def _desired(
+    provider: str, resource: Resource, stored: StoredResource | None, now: datetime
+) -> Desired:
+    generation = resource.metadata.generation
+    if provider == "file":
+        generation = 1
+        if stored is not None:
+            changed = stored.digest != spec_digest(spec_of(resource))
+            generation = stored.generation + 1 if changed else stored.generation
+    created = stored.created_on if stored is not None else now
+    if resource.metadata.creation_timestamp is not None and provider != "file":
+        created = datetime.fromisoformat(resource.metadata.creation_timestamp)
+    return Desired(
+        resource=resource,
+        manager=manager_of(provider, resource.key),
+        generation=generation,
+        created_on=created,
+    )
+
+
+def _objection(resource: Resource, stored: StoredResource | None) -> str | None:
+    """Say why a valid object cannot follow its former form, or cannot be kept at all."""
+    spec = spec_of(resource)
+    if "\\u0000" in json.dumps(spec):
+        return "spec: Invalid value: must not hold NUL characters"
+    if stored is None or not stored.digest or spec_digest(spec) == stored.digest:
+        return None
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": resource.kind,
+        "metadata": {"name": resource.metadata.name},
+        "spec": spec,
+    }
+    problems = validate(document, old={"spec": stored.spec})
+    return describe(problems) if isinstance(problems, list) else None
+
+
+def _is_gone(stored: StoredResource, snapshot: Snapshot) -> bool:
+    if not snapshot.complete:
+        return False
+    file = (stored.place or "").rpartition(":")[0]
+    return not (file and snapshot.is_broken(file))
+
+
+def _standing(stored: StoredResource) -> Resource | None:
+    """Read a remembered object; None if it never was valid, or is not in this version."""
+    kind = KINDS.get(stored.kind)
+    if kind is None or not stored.digest:
+        return None
+    try:
+        return kind.model_validate(
+            {
+                "apiVersion": API_VERSION,
+                "kind": stored.kind,
+                "metadata": {"name": stored.name, "namespace": stored.namespace},
+                "spec": stored.spec,
+            }
+        )
+    except ValidationError:
+        log.warning("resource.outdated", kind=stored.kind, name=stored.name)
+        return None
+
+
+def _policy(stored: StoredResource) -> str:
+    default = "Retain" if stored.kind == "Workflow" else "Delete"
+    policy = stored.spec.get("deletionPolicy", default)
+    return policy if policy in ("Delete", "Retain") else default
+
+
+def _record(
+    key: Key,
+    desired: Desired | None,
+    verdict: Verdict,
+    *,
+    before: StoredResource | None,
+    place: str | None,
+    now: datetime,
+) -> StoredResource:
+    spec: Mapping[str, Any] = {}
+    digest, generation = "", 0
+    if desired is not None:
+        spec = spec_of(desired.resource)
+        digest, generation = spec_digest(spec), desired.generation
+    former = [] if before is None else before.status.get("conditions", [])
+    return StoredResource(
+        kind=key[0],
+        namespace=key[1],
+        name=key[2],
+        generation=generation,
+        digest=digest,
+        spec=spec,
+        status=_status(verdict, former, generation, now),
+        place=place if place is not None or before is None else before.place,
+        created_on=before.created_on if before is not None else now,
+    )
+
+
+def _status(
+    verdict: Verdict, former: Sequence[Mapping[str, Any]], generation: int, now: datetime
+) -> dict[str, Any]:
+    known = [c for c in map(json_to_condition, former) if c is not None]
+    conditions = replace_conditions(known, verdict.conditions, now)
+    return {
+        "observedGeneration": generation,
+        "conditions": [condition_to_json(condition) for condition in conditions],
+        **verdict.fields,
+    }

@@ -1,0 +1,172 @@
+"""What is told of an object: its conditions and the other fields of its status."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from taskloom.domain.conditions import Condition, ConditionStatus, ConditionType, Reason
+from taskloom.reconcilers.desired import Desired
+
+_TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """An object's conditions and status fields."""
+
+    conditions: tuple[Condition, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the object is in force."""
+        return any(
+            condition.type is ConditionType.READY and condition.status is _TRUE
+            for condition in self.conditions
+        )
+
+
+def programmed(
+    desired: Desired,
+    fields: Mapping[str, Any],
+    *,
+    message: str = "",
+    suspended: bool = False,
+    missing: Sequence[str] = (),
+    more: Sequence[Condition] = (),
+) -> Verdict:
+    """Tell that an object is in force.
+
+    `missing` lists what it asks for that this version does not do.
+    """
+    reason = Reason.SUSPENDED if suspended else Reason.RECONCILED
+    conditions = [
+        _condition(desired.generation, ConditionType.ACCEPTED, _TRUE, Reason.RECONCILED),
+        _condition(desired.generation, ConditionType.RESOLVED_REFS, _TRUE, Reason.RECONCILED),
+        _condition(desired.generation, ConditionType.PROGRAMMED, _TRUE, Reason.RECONCILED),
+        _condition(desired.generation, ConditionType.READY, _TRUE, reason, message),
+        *more,
+    ]
+    if suspended:
+        conditions.append(
+            _condition(
+                desired.generation,
+                ConditionType.SUSPENDED,
+                _TRUE,
+                Reason.SUSPENDED,
+                "`spec.suspend` is true",
+            )
+        )
+    if missing:
+        text = f"not done by this version yet: {', '.join(missing)}"
+        conditions.append(
+            _condition(desired.generation, ConditionType.DEGRADED, _TRUE, Reason.UNSUPPORTED, text)
+        )
+    return Verdict(conditions=tuple(conditions), fields=fields)
+
+
+def invalid(desired: Desired, message: str) -> Verdict:
+    """Tell that an object asks for what cannot be; only a change of it helps."""
+    return _failed(desired.generation, Reason.INVALID_SPEC, message, accepted=_FALSE, stalled=True)
+
+
+def unresolved(desired: Desired, reason: Reason, message: str) -> Verdict:
+    """Tell that something an object refers to is not there."""
+    return _failed(desired.generation, reason, message, resolved=_FALSE)
+
+
+def conflicted(desired: Desired, message: str) -> Verdict:
+    """Tell that another object has the key."""
+    return _failed(
+        desired.generation,
+        Reason.KEY_CONFLICT,
+        message,
+        more=[
+            _condition(
+                desired.generation, ConditionType.CONFLICTED, _TRUE, Reason.KEY_CONFLICT, message
+            )
+        ],
+    )
+
+
+def unsupported(desired: Desired, message: str, fields: Mapping[str, Any] | None = None) -> Verdict:
+    """Tell that this installation has no part that does it."""
+    verdict = _failed(desired.generation, Reason.UNSUPPORTED, message, stalled=True)
+    return Verdict(conditions=verdict.conditions, fields=fields or {})
+
+
+def unavailable(desired: Desired, reason: Reason, message: str) -> Verdict:
+    """Tell that a part did not answer; it is tried again."""
+    return _failed(desired.generation, reason, message)
+
+
+def refused(verdict: Verdict | None, generation: int, message: str) -> Verdict:
+    """Tell that an object's newest form is not valid, whatever became of the former one."""
+    stands = verdict is not None and verdict.ready
+    text = f"{message}; the last valid form stays in force" if stands else message
+    told = _failed(generation, Reason.INVALID_SPEC, text, accepted=_FALSE, stalled=True)
+    return Verdict(conditions=told.conditions, fields={} if verdict is None else verdict.fields)
+
+
+def topics_served(desired: Desired, unserved: Sequence[str]) -> Condition:
+    """Tell whether each topic of a workflow has a command."""
+    if not unserved:
+        return _condition(desired.generation, ConditionType.TOPICS_SERVED, _TRUE, Reason.RECONCILED)
+    text = f"no command runs: {', '.join(unserved)}"
+    return _condition(
+        desired.generation, ConditionType.TOPICS_SERVED, _FALSE, Reason.TOPICS_UNSERVED, text
+    )
+
+
+def _failed(
+    generation: int,
+    reason: Reason,
+    message: str,
+    *,
+    accepted: ConditionStatus = _TRUE,
+    resolved: ConditionStatus | None = None,
+    stalled: bool = False,
+    more: Sequence[Condition] = (),
+) -> Verdict:
+    fine = Reason.RECONCILED
+    conditions = [
+        _condition(
+            generation,
+            ConditionType.ACCEPTED,
+            accepted,
+            fine if accepted is _TRUE else reason,
+            "" if accepted is _TRUE else message,
+        ),
+        _condition(generation, ConditionType.PROGRAMMED, _FALSE, reason, message),
+        _condition(generation, ConditionType.READY, _FALSE, reason, message),
+        *more,
+    ]
+    if resolved is _FALSE:
+        conditions.append(
+            _condition(generation, ConditionType.RESOLVED_REFS, _FALSE, reason, message)
+        )
+    if stalled:
+        conditions.append(_condition(generation, ConditionType.STALLED, _TRUE, reason, message))
+    return Verdict(conditions=tuple(conditions))
+
+
+def _condition(
+    generation: int,
+    type_: ConditionType,
+    status: ConditionStatus,
+    reason: Reason,
+    message: str = "",
+) -> Condition:
+    return Condition(
+        type=type_,
+        status=status,
+        reason=reason,
+        message=message,
+        observed_generation=generation,
+    )
+
+
+def disabled(desired: Desired, message: str, fields: Mapping[str, Any]) -> Verdict:
+    """Tell that a receiver was given up."""
+    verdict = _failed(desired.generation, Reason.DISABLED_AFTER_FAILURES, message, stalled=True)
+    return Verdict(conditions=verdict.conditions, fields=fields)

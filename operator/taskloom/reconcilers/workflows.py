@@ -1,0 +1,153 @@
+"""Workflow objects into deployed workflows."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from uuid import UUID
+
+from taskloom.domain.workflows import Workflow as Row
+from taskloom.domain.workflows import WorkflowVersion
+from taskloom.flow.workflows import Draft
+from taskloom.reconcilers.desired import Desired, World
+from taskloom.reconcilers.references import config_map_text
+from taskloom.reconcilers.settle import Plan, settle, want
+from taskloom.reconcilers.snapshot import Key
+from taskloom.reconcilers.verdict import Verdict, programmed, topics_served
+from taskloom.resources.workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A row to be brought to what `draft` says."""
+
+    key: Key
+    row: Row
+    draft: Draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowPlan:
+    """What is to be done, removals first, and what is told of each object if it goes well."""
+
+    remove: tuple[Row, ...] = ()
+    retain: tuple[Row, ...] = ()
+    deploy: tuple[Deployment, ...] = ()
+    verdicts: dict[Key, Verdict] = field(default_factory=dict)
+
+
+def plan_workflows(
+    world: World, rows: Sequence[Row], latest: Mapping[UUID, WorkflowVersion]
+) -> WorkflowPlan:
+    """Decide; `latest` holds the newest version of each workflow row."""
+    present = {row.id: row for row in rows}
+    models: dict[Key, str] = {}
+
+    def make(desired: Desired, workflow: Workflow) -> tuple[Row, Verdict]:
+        spec = workflow.spec
+        models[desired.key] = _model(world, desired, workflow)
+        schema = None if spec.input_schema is None else json.dumps(spec.input_schema)
+        row = replace(
+            present.get(desired.id) or _blank(desired),
+            key=spec.external_identifier or desired.name,
+            name=spec.name or desired.name,
+            description=spec.description,
+            input_schema=schema,
+            suspended=False,
+            managed_by=desired.manager,
+        )
+        return row, programmed(desired, {})
+
+    plan: Plan[Row] = settle(
+        world,
+        [want(d, partial(make, d, w)) for d, w in world.of(Workflow)],
+        rows,
+        claim_of=lambda row: row.key,
+        policy="Retain",
+        cascades=True,
+    )
+    changed = {row.id: row for row in plan.put}
+    deployments = []
+    for desired, workflow in world.of(Workflow):
+        model = models.get(desired.key)
+        if model is None or not plan.verdicts[desired.key].ready:
+            continue
+        row = changed.pop(desired.id, None)
+        before = latest.get(desired.id)
+        stale = before is None or before.bpmn != model
+        if row is None and not stale:
+            continue
+        deployments.append(
+            Deployment(
+                key=desired.key,
+                row=row or present[desired.id],
+                draft=Draft(bpmn=model if stale else None, input_schema=workflow.spec.input_schema),
+            )
+        )
+    return WorkflowPlan(
+        remove=plan.remove,
+        retain=tuple(changed.values()),
+        deploy=tuple(deployments),
+        verdicts=plan.verdicts,
+    )
+
+
+def told_of_workflow(
+    desired: Desired,
+    row: Row,
+    version: WorkflowVersion | None,
+    *,
+    engine: str,
+    served: frozenset[str],
+) -> Verdict:
+    """Tell how a deployed workflow stands."""
+    topics = () if version is None else version.topics
+    fields = {
+        "workflowId": str(row.id),
+        "externalIdentifier": row.key,
+        "currentVersion": row.version,
+        "engine": engine,
+        "topics": list(topics),
+    }
+    if version is not None:
+        fields["digest"] = version.digest
+    unserved = [topic for topic in topics if topic not in served]
+    return programmed(desired, fields, more=[topics_served(desired, unserved)])
+
+
+def versions_to_prune(
+    versions: Sequence[WorkflowVersion], current: int, limit: int
+) -> list[WorkflowVersion]:
+    """Choose the oldest versions beyond `limit`, never the current one."""
+    ordered = sorted(versions, key=lambda version: version.version)
+    surplus = ordered[: max(0, len(ordered) - limit)]
+    return [version for version in surplus if version.version != current]
+
+
+def _model(world: World, desired: Desired, workflow: Workflow) -> str:
+    bpmn = workflow.spec.bpmn
+    if bpmn.config_map_key_ref is not None:
+        ref = bpmn.config_map_key_ref
+        return config_map_text(world, desired.namespace, ref.name, ref.key)
+    return bpmn.inline or ""
+
+
+def _blank(desired: Desired) -> Row:
+    return Row(
+        id=desired.id,
+        key=desired.name,
+        name=desired.name,
+        description=None,
+        provider="bpmn",
+        version=0,
+        input_schema=None,
+        suspended=False,
+        managed_by=desired.manager,
+        created_on=desired.created_on,
+        modified_on=desired.created_on,
+        created_by=desired.manager,
+        modified_by=desired.manager,
+        deleted=False,
+        deleted_on=None,
+        deleted_by=None,
+    )
