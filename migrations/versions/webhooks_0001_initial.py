@@ -39,6 +39,12 @@ def upgrade() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
+        sa.Column(
+            "modified_on",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_client_apps")),
         sa.UniqueConstraint("api_key", name=op.f("uq_client_apps_api_key")),
     )
@@ -123,6 +129,12 @@ def upgrade() -> None:
         sa.Column("managed_by", sa.Text(), server_default=sa.text("'api'"), nullable=False),
         sa.Column(
             "created_on",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "modified_on",
             sa.DateTime(timezone=True),
             server_default=sa.text("now()"),
             nullable=False,

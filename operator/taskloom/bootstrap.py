@@ -46,6 +46,7 @@ log = structlog.get_logger()
 Service = Callable[[], Awaitable[None]]
 _TIMER_POLL = 1.0
 _FEED_POLL = 5.0
+_FEED_PAUSE = 0.2  # what use cases see at once is stored by them; the rest may come together
 _COMMANDS_POLL = 5.0
 
 
@@ -199,6 +200,7 @@ def _relay_services(parts: Parts) -> Mapping[str, Service]:
         while True:
             if await follow_engine(parts.services) == 0:
                 await parts.bell.wait("engine-changes", _FEED_POLL)
+                await asyncio.sleep(_FEED_PAUSE)
 
     return {"relay": loop.run, "timers": fire_timers, "engine-feed": follow}
 

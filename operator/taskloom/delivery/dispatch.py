@@ -5,11 +5,10 @@ fills its own and no other's; attempts and their consequences are written in one
 those that end together in one.
 """
 
-import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -18,9 +17,8 @@ import structlog
 
 from taskloom.delivery.answer import judge
 from taskloom.delivery.request import Scheme, Signing, build_request
-from taskloom.domain.deliveries import Attempt, Delivery, DeliveryState
+from taskloom.domain.deliveries import Attempt, ClaimedDelivery, DeliveryState
 from taskloom.domain.egress import EgressPolicy
-from taskloom.domain.events import OutgoingEvent
 from taskloom.domain.retry import (
     Action,
     RetryDecision,
@@ -36,18 +34,18 @@ from taskloom.errors import Invalid
 from taskloom.ports.sender import Answer, ErrorClass, Failure, Sender, SendResult
 from taskloom.runtime.batcher import Batcher
 from taskloom.store.database import Database
+from taskloom.store.transaction import Transaction
 
 log = structlog.get_logger()
 
-_REFRESH_SECONDS = 1.0
+_MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consignment:
     """A claimed delivery with all that is needed to send it."""
 
-    delivery: Delivery
-    event: OutgoingEvent
+    delivery: ClaimedDelivery
     subscription: Subscription
     client: ClientApp
 
@@ -59,35 +57,33 @@ class _Settled:
     decision: RetryDecision
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    stamp: datetime
+    subscription: Subscription
+    client: ClientApp
+
+
 class DeliveryQueue:
     """The deliveries of the subscriptions in force, as a queue."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._in_flight: Counter[UUID] = Counter()
-        self._subscriptions: dict[UUID, tuple[Subscription, ClientApp]] = {}
-        self._read_at = float("-inf")
+        self._known: dict[UUID, _Known] = {}
 
     async def claim(self, limit: int, lease: timedelta) -> Sequence[Consignment]:
         """Take due deliveries, as many of each subscription as it has free places."""
-        async with self._database.begin() as tx:
-            now = asyncio.get_running_loop().time()
-            if now - self._read_at >= _REFRESH_SECONDS:
-                clients = {client.id: client for client in await tx.webhooks.client_apps()}
-                self._subscriptions = {
-                    subscription.id: (subscription, clients[subscription.client_id])
-                    for subscription in await tx.webhooks.subscriptions()
-                }
-                self._read_at = now
-            places = self._places(limit)
-            if not places:
-                return ()
-            claimed = await tx.deliveries.claim(places, lease)
-            if not claimed:
-                return ()
-            events = await tx.outgoing.by_ids({d.outgoing_event_id for d in claimed})
-        self._in_flight.update(delivery.subscription_id for delivery in claimed)
-        return [self._consign(delivery, events) for delivery in claimed]
+        async with self._database.at_once() as tx:
+            claimed = await tx.deliveries.claim(limit, +self._in_flight, lease)
+            await self._learn(tx, claimed)
+        consignments = [
+            Consignment(delivery=delivery, subscription=known.subscription, client=known.client)
+            for delivery in claimed
+            if (known := self._known.get(delivery.subscription_id)) is not None
+        ]
+        self._in_flight.update(item.delivery.subscription_id for item in consignments)
+        return consignments
 
     async def renew(self, items: Sequence[Consignment], lease: timedelta) -> None:
         """Hold deliveries longer."""
@@ -98,28 +94,21 @@ class DeliveryQueue:
         """Give a subscription's place back."""
         self._in_flight[subscription_id] -= 1
 
-    def forget(self) -> None:
-        """Read the subscriptions anew at the next claim."""
-        self._read_at = float("-inf")
-
-    def _places(self, limit: int) -> dict[UUID, int]:
-        places: dict[UUID, int] = {}
-        for id_, (subscription, client) in self._subscriptions.items():
-            if subscription.suspended or subscription.disabled_at or client.suspended:
-                continue
-            free = subscription.delivery.max_in_flight - self._in_flight[id_]
-            if free > 0:
-                places[id_] = min(free, limit)
-        return places
-
-    def _consign(self, delivery: Delivery, events: Mapping[UUID, OutgoingEvent]) -> Consignment:
-        subscription, client = self._subscriptions[delivery.subscription_id]
-        return Consignment(
-            delivery=delivery,
-            event=events[delivery.outgoing_event_id],
-            subscription=subscription,
-            client=client,
-        )
+    async def _learn(self, tx: Transaction, claimed: Sequence[ClaimedDelivery]) -> None:
+        """Read the subscriptions that are new here or have changed; the rest is remembered."""
+        stamps = {delivery.subscription_id: delivery.stamp for delivery in claimed}
+        unknown = [
+            id_
+            for id_, stamp in stamps.items()
+            if id_ not in self._known or self._known[id_].stamp != stamp
+        ]
+        if not unknown:
+            return
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        read = await tx.webhooks.subscriptions_by_ids(list(stamps))
+        for id_, (subscription, client) in read.items():
+            self._known[id_] = _Known(stamp=stamps[id_], subscription=subscription, client=client)
 
 
 class Dispatcher:
@@ -150,7 +139,7 @@ class Dispatcher:
             result, verdict = await self._attempt(item, started_at)
             decision = next_attempt(
                 schedule_of(item.subscription),
-                item.delivery.attempts,
+                item.delivery.attempt,
                 self._now(),
                 verdict,
                 random.random(),  # noqa: S311 - spreads retries, guards nothing
@@ -169,14 +158,14 @@ class Dispatcher:
     async def _attempt(self, item: Consignment, now: datetime) -> tuple[SendResult, Verdict]:
         try:
             request = build_request(
-                item.event,
+                item.delivery.event,
                 item.subscription.target,
                 Signing(
                     scheme=Scheme(item.subscription.scheme),
                     api_secret=item.client.api_secret,
                     signing_secrets=(item.client.signing_secret,),
                 ),
-                attempt=item.delivery.attempts,
+                attempt=item.delivery.attempt,
                 now=now,
                 version=self._version,
                 policy=self._policy,
@@ -202,8 +191,6 @@ class Dispatcher:
                     await tx.webhooks.disable_subscription(
                         settled.subscription_id, settled.decision.reason
                     )
-                    await tx.deliveries.bury_pending(settled.subscription_id)
-                    self._queue.forget()
         return [None] * len(batch)
 
 
@@ -227,7 +214,7 @@ def _attempt_of(item: Consignment, started_at: datetime, result: SendResult) -> 
     failure = result if isinstance(result, Failure) else None
     return Attempt(
         delivery_id=item.delivery.id,
-        number=item.delivery.attempts,
+        number=item.delivery.attempt,
         started_at=started_at,
         milliseconds=result.elapsed_ms,
         status=answer.status if answer else None,
@@ -240,9 +227,9 @@ def _attempt_of(item: Consignment, started_at: datetime, result: SendResult) -> 
 def _log(item: Consignment, result: SendResult, decision: RetryDecision) -> None:
     fields = {
         "delivery": str(item.delivery.id),
-        "outgoing_event": str(item.event.id),
+        "outgoing_event": str(item.delivery.event.id),
         "host": item.subscription.host,
-        "attempt": item.delivery.attempts,
+        "attempt": item.delivery.attempt,
         "milliseconds": result.elapsed_ms,
         "reason": decision.reason,
     }

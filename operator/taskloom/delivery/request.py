@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from taskloom.domain.canonical import Rendering, render, stringify
 from taskloom.domain.egress import EgressPolicy
-from taskloom.domain.events import OutgoingEvent
+from taskloom.domain.events import TellableEvent
 from taskloom.domain.secret import Secret
 from taskloom.domain.signing import standard_webhooks_signature, task_signature
 from taskloom.domain.webhooks import Target
@@ -55,7 +55,7 @@ class Signing:
 
 
 def build_request(
-    event: OutgoingEvent,
+    event: TellableEvent,
     target: Target,
     signing: Signing,
     *,
@@ -95,7 +95,7 @@ def build_request(
     )
 
 
-def render_envelope(event: OutgoingEvent) -> Rendering:
+def render_envelope(event: TellableEvent) -> Rendering:
     """Print what is told of an event: key, payload, milliseconds since the epoch, source."""
     payload = render(event.payload)
     start = f'{{"key":{stringify(event.key)},"payload":'
@@ -147,7 +147,7 @@ def check_url(url: Secret) -> str:
 
 
 def _signatures(
-    event: OutgoingEvent, envelope: Rendering, body: bytes, signing: Signing, now: datetime
+    event: TellableEvent, envelope: Rendering, body: bytes, signing: Signing, now: datetime
 ) -> dict[str, str]:
     headers = {}
     milliseconds = _milliseconds(now)

@@ -24,6 +24,7 @@ from taskloom.ports.sender import (
 )
 
 _LARGE_BODY: Final = 1024 * 1024  # beyond this aiohttp wants a stream
+_LONGEST_HEADER: Final = 1024  # characters kept of an answer's header
 
 
 class AiohttpSender:
@@ -120,7 +121,8 @@ def _read_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
     for raw_name, raw_value in response.raw_headers:
         name = raw_name.decode("ascii", "replace").lower()
         value = raw_value.decode("utf-8", "replace").replace("\x00", "\ufffd")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        joined = f"{headers[name]}, {value}" if name in headers else value
+        headers[name] = joined[:_LONGEST_HEADER]
     return headers
 
 

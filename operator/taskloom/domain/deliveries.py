@@ -13,6 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from taskloom.domain.events import TellableEvent
+
 
 class DeliveryState(StrEnum):
     """Where a delivery stands."""
@@ -34,6 +36,20 @@ class Delivery:
     due_at: datetime
     created_on: datetime
     finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedDelivery:
+    """A delivery taken to be attempted; `attempt` counts the present one.
+
+    `stamp` is when its subscription or client app was changed last.
+    """
+
+    id: UUID
+    subscription_id: UUID
+    attempt: int
+    stamp: datetime
+    event: TellableEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,17 +47,23 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutgoingEvent:
+class TellableEvent:
     """What subscribers are told; `payload` is JSON text."""
 
     id: UUID
     key: str
     payload: str
     source: str
+    created_on: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingEvent(TellableEvent):
+    """The same, with where it comes from."""
+
     event_id: UUID | None
     task_id: UUID | None
     root_instance_id: str | None
-    created_on: datetime
 
 
 def as_binding(key: str, payload: Any, source: str | None) -> dict[str, Any]:

@@ -57,7 +57,6 @@ async def apply_command(
             outcome = await engine.complete(task.id, worker_id, result.variables, tx=tx)
             if outcome is not Outcome.DONE:
                 raise LockLost
-            tx.notify("external-tasks")
             return outcome
     variables = entry.variables if entry is not None and entry.state == "done" else result.variables
     return await engine.complete(task.id, worker_id, variables)

@@ -106,7 +106,6 @@ async def _record(
     await adopt_user_tasks(tx, [(completion.user_task.task_id, task) for task in following])
     if ended is not None:
         await announce_completed(services, tx, ended)
-    tx.notify("external-tasks")
 
 
 def _job(completion: Completion) -> NewJob:

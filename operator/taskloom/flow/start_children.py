@@ -88,19 +88,20 @@ async def _record(
         task_of = {instance: task_id for task_id, instance in instances.items()}
         await adopt_user_tasks(tx, [(task_of[t.root_instance_id], t) for t in open_tasks])
     known = [replace(task, external_id=instances.get(task.id)) for task in tasks]
-    await tx.jobs.add(
-        [
-            NewJob(
-                id=derived_id("start", task.id),
-                kind=JobKind.START_PROCESS,
-                payload={"workflow_key": children[task.id]},
-                event_id=task.event_id,
-                task_id=task.id,
-            )
-            for task in known
-            if task.id in children and task.external_id is None
-        ]
-    )
+    left = [
+        NewJob(
+            id=derived_id("start", task.id),
+            kind=JobKind.START_PROCESS,
+            payload={"workflow_key": children[task.id]},
+            event_id=task.event_id,
+            task_id=task.id,
+        )
+        for task in known
+        if task.id in children and task.external_id is None
+    ]
+    if left:
+        await tx.jobs.add(left)
+        tx.notify("jobs")
     await publish(
         services,
         tx,
@@ -109,5 +110,3 @@ async def _record(
         event_id=tasks[0].event_id,
         root_instance_id=tasks[0].origin_instance_id,
     )
-    tx.notify("external-tasks")
-    tx.notify("jobs")

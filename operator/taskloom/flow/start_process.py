@@ -66,4 +66,3 @@ async def _record(
     if job.task_id is not None:
         await tx.tasks.set_external_ids({job.task_id: instance.id})
         await adopt_user_tasks(tx, [(job.task_id, task) for task in open_tasks])
-    tx.notify("external-tasks")

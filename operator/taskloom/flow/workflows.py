@@ -129,7 +129,7 @@ async def execute_workflow(
     schema = wanted.input_schema if version is not None else workflow.input_schema
     if schema is not None:
         check_input(json.loads(schema), variables)
-    instance = await services.engine.start(
+    return await services.engine.start(
         StartRequest(
             workflow_key=workflow.key,
             start_id=start_id or f"execute:{new_id()}",
@@ -137,8 +137,6 @@ async def execute_workflow(
             definition_id=wanted.definition_id,
         )
     )
-    services.tasks.bell.ring("external-tasks")
-    return instance
 
 
 def new_workflow(

@@ -32,7 +32,7 @@ class JobQueue:
 
     async def claim(self, limit: int, lease: timedelta) -> Sequence[Job]:
         """Take due jobs."""
-        async with self._database.begin() as tx:
+        async with self._database.at_once() as tx:
             return await tx.jobs.claim(limit, lease)
 
     async def renew(self, items: Sequence[Job], lease: timedelta) -> None:

@@ -45,6 +45,7 @@ class Database:
         self._engine: AsyncEngine = create_async_engine(
             self.url, pool_size=pool_size, max_overflow=0, pool_timeout=30, pool_pre_ping=False
         )
+        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         event.listen(self._engine.sync_engine, "connect", _fetch_json_as_text)
 
     @contextlib.asynccontextmanager
@@ -62,6 +63,16 @@ class Database:
                         )
         for topic in topics:
             self.bell.ring(topic)
+
+    @contextlib.asynccontextmanager
+    async def at_once(self) -> AsyncIterator[Transaction]:
+        """Open a transaction for a single statement, committed with it: two round trips less.
+
+        Wake-ups cannot be given to it.
+        """
+        with _translated():
+            async with self._autocommit.connect() as connection:
+                yield Transaction(connection, self.url, set(), self._sealer)
 
     async def listen(self) -> None:
         """Ring this process's bells for what other processes leave; returns when cut off."""

@@ -10,25 +10,46 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from taskloom.domain.deliveries import Attempt, Delivery, DeliveryState
+from taskloom.domain.deliveries import Attempt, ClaimedDelivery, Delivery, DeliveryState
+from taskloom.domain.events import TellableEvent
 from taskloom.store.tables import attempts, deliveries
 
-# Each subscription gets its own few places, so a slow one holds up no other.
+# Each subscription has places of its own, so a slow one holds up no other.  Those with something
+# to deliver are found by hopping along the index, whatever the backlog.
 _CLAIM = """
-UPDATE deliveries AS d
-SET leased_until = now() + %(lease)s, due_at = now() + %(lease)s, attempts = d.attempts + 1
-FROM (
-    SELECT due.id
-    FROM jsonb_to_recordset(%(places)s::jsonb) AS place (subscription uuid, places int)
-    CROSS JOIN LATERAL (
+WITH RECURSIVE waiting AS (
+    (SELECT subscription_id AS id FROM deliveries WHERE state = 'pending'
+     ORDER BY subscription_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT subscription_id FROM deliveries
+            WHERE state = 'pending' AND subscription_id > waiting.id
+            ORDER BY subscription_id LIMIT 1)
+    FROM waiting WHERE waiting.id IS NOT NULL
+), places AS (
+    SELECT s.id, greatest(0, (s.delivery ->> 'max_in_flight')::int - coalesce(f.count, 0)) AS free
+    FROM waiting
+    JOIN webhook_subscriptions AS s ON s.id = waiting.id
+    JOIN client_apps AS c ON c.id = s.client_id
+    LEFT JOIN jsonb_to_recordset(%(in_flight)s::jsonb) AS f (id uuid, count int) ON f.id = s.id
+    WHERE NOT s.suspended AND s.disabled_at IS NULL AND NOT c.suspended
+), due AS (
+    SELECT d.id FROM places CROSS JOIN LATERAL (
         SELECT id FROM deliveries
-        WHERE subscription_id = place.subscription AND state = 'pending' AND due_at <= now()
-        ORDER BY due_at LIMIT place.places FOR UPDATE SKIP LOCKED
-    ) AS due
-) AS claimed
-WHERE d.id = claimed.id
-RETURNING d.id, d.outgoing_event_id, d.subscription_id, d.state, d.attempts, d.due_at,
-    d.created_on, d.finished_at
+        WHERE subscription_id = places.id AND state = 'pending' AND due_at <= now()
+        ORDER BY due_at LIMIT places.free FOR UPDATE SKIP LOCKED
+    ) AS d LIMIT %(limit)s
+), claimed AS (
+    UPDATE deliveries AS d
+    SET leased_until = now() + %(lease)s, due_at = now() + %(lease)s, attempts = d.attempts + 1
+    FROM due WHERE d.id = due.id
+    RETURNING d.id, d.subscription_id, d.outgoing_event_id, d.attempts
+)
+SELECT d.id, d.subscription_id, d.attempts, greatest(s.modified_on, c.modified_on) AS stamp,
+    e.id AS event_id, e.key, e.payload, e.source, e.created_on
+FROM claimed AS d
+JOIN outgoing_events AS e ON e.id = d.outgoing_event_id
+JOIN webhook_subscriptions AS s ON s.id = d.subscription_id
+JOIN client_apps AS c ON c.id = s.client_id
 """
 
 _SETTLE = """
@@ -61,13 +82,23 @@ class Deliveries:
             .on_conflict_do_nothing()
         )
 
-    async def claim(self, places: Mapping[UUID, int], lease: timedelta) -> list[Delivery]:
-        """Take due deliveries, for each subscription at most as many as it has places."""
-        rows = [{"subscription": id_, "places": count} for id_, count in places.items()]
+    async def claim(
+        self, limit: int, in_flight: Mapping[UUID, int], lease: timedelta
+    ) -> list[ClaimedDelivery]:
+        """Take up to `limit` due deliveries of the subscriptions in force.
+
+        `in_flight` says how many of each subscription are under way here already.
+        """
+        counts = [{"id": id_, "count": count} for id_, count in in_flight.items()]
         result = await self._connection.exec_driver_sql(
-            _CLAIM, {"lease": lease, "places": msgspec.json.encode(rows).decode()}
+            _CLAIM,
+            {
+                "limit": limit,
+                "lease": lease,
+                "in_flight": msgspec.json.encode(counts).decode(),
+            },
         )
-        return [_row_to_delivery(row) for row in result]
+        return [_row_to_claimed(row) for row in result]
 
     async def renew(self, ids: Sequence[UUID], lease: timedelta) -> None:
         """Hold claimed deliveries longer, counted from now."""
@@ -113,29 +144,6 @@ class Deliveries:
         ]
         await self._connection.exec_driver_sql(_SETTLE, (msgspec.json.encode(states).decode(),))
 
-    async def bury_pending(self, subscription_id: UUID) -> int:
-        """Give up what is pending for a subscription; return how many."""
-        result = await self._connection.execute(
-            deliveries.update()
-            .where(
-                deliveries.c.subscription_id == subscription_id,
-                deliveries.c.state == DeliveryState.PENDING,
-            )
-            .values(state=DeliveryState.DEAD, finished_at=func.now(), leased_until=None)
-        )
-        return result.rowcount
-
-    async def next_due(self, subscription_ids: Sequence[UUID]) -> datetime | None:
-        """Tell when the next pending delivery of these falls due."""
-        result = await self._connection.execute(
-            select(func.min(deliveries.c.due_at)).where(
-                deliveries.c.subscription_id.in_(subscription_ids),
-                deliveries.c.state == DeliveryState.PENDING,
-            )
-        )
-        due: datetime | None = result.scalar_one_or_none()
-        return due
-
     async def of_outgoing(self, event_ids: Sequence[UUID]) -> list[Delivery]:
         """List the deliveries of some outgoing events."""
         result = await self._connection.execute(
@@ -165,6 +173,22 @@ class Deliveries:
         for subscription, state, count in result:
             counts.setdefault(subscription, {})[DeliveryState(state)] = count
         return counts
+
+
+def _row_to_claimed(row: Any) -> ClaimedDelivery:
+    return ClaimedDelivery(
+        id=row.id,
+        subscription_id=row.subscription_id,
+        attempt=row.attempts,
+        stamp=row.stamp,
+        event=TellableEvent(
+            id=row.event_id,
+            key=row.key,
+            payload=row.payload,
+            source=row.source,
+            created_on=row.created_on,
+        ),
+    )
 
 
 def _row_to_delivery(row: Any) -> Delivery:

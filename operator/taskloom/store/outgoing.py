@@ -1,6 +1,5 @@
 """Events to tell subscribers of."""
 
-from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -35,13 +34,6 @@ class OutgoingEvents:
             .on_conflict_do_nothing()
         )
         return result.rowcount > 0
-
-    async def by_ids(self, ids: Collection[UUID]) -> dict[UUID, OutgoingEvent]:
-        """Look some up, by id."""
-        result = await self._connection.execute(
-            select(outgoing_events).where(outgoing_events.c.id.in_(ids))
-        )
-        return {row.id: _row_to_outgoing(row) for row in result}
 
     async def of_event(self, event_id: UUID) -> list[OutgoingEvent]:
         """List what an event led to, oldest first."""

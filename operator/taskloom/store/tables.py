@@ -56,10 +56,14 @@ def _created() -> Column[Any]:
     return _instant("created_on", nullable=False, server_default=text("now()"))
 
 
+def _modified() -> Column[Any]:
+    return _instant("modified_on", nullable=False, server_default=text("now()"))
+
+
 def _audit() -> list[Column[Any]]:
     return [
         _created(),
-        _instant("modified_on", nullable=False, server_default=text("now()")),
+        _modified(),
         Column("created_by", Text),
         Column("modified_by", Text),
         Column("deleted", Boolean, nullable=False, server_default=text("false")),
@@ -267,7 +271,7 @@ resources = Table(
     Column("status", JsonText, nullable=False, server_default=text("'{}'")),
     Column("place", Text),  # file and line, or the cluster
     _created(),
-    _instant("modified_on", nullable=False, server_default=text("now()")),
+    _modified(),
 )
 
 workflows = Table(
@@ -311,6 +315,7 @@ client_apps = Table(
     Column("suspended", Boolean, nullable=False, server_default=text("false")),
     _managed(),
     _created(),
+    _modified(),
     Index(
         "uq_client_apps_managed_by",
         "managed_by",
@@ -335,6 +340,7 @@ webhook_subscriptions = Table(
     Column("disabled_reason", Text),
     _managed(),
     _created(),
+    _modified(),
     Index(
         "uq_webhook_subscriptions_managed_by",
         "managed_by",

@@ -1,5 +1,6 @@
 """Client apps and webhook subscriptions; what may hold a secret is sealed on the way in."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,10 +9,11 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from taskloom.domain.deliveries import DeliveryState
 from taskloom.domain.secret import Secret
 from taskloom.domain.webhooks import ClientApp, DeliveryOptions, Subscription
 from taskloom.store.sealing import Sealer
-from taskloom.store.tables import client_apps, webhook_subscriptions
+from taskloom.store.tables import client_apps, deliveries, webhook_subscriptions
 from taskloom.store.targets import json_to_target, target_to_json
 
 
@@ -55,12 +57,19 @@ class Webhooks:
         await self._connection.execute(
             insert(client_apps)
             .values(id=client.id, **values)
-            .on_conflict_do_update(index_elements=["id"], set_=values)
+            .on_conflict_do_update(
+                index_elements=["id"], set_={**values, "modified_on": func.clock_timestamp()}
+            )
         )
 
     async def remove_client(self, client_id: UUID) -> None:
-        """Delete a client app and, with it, its subscriptions."""
+        """Delete a client app and, with it, its subscriptions and what was to be delivered."""
+        result = await self._connection.execute(
+            select(webhook_subscriptions.c.id).where(webhook_subscriptions.c.client_id == client_id)
+        )
+        subscriptions = list(result.scalars())
         await self._connection.execute(delete(client_apps).where(client_apps.c.id == client_id))
+        await self._give_up(subscriptions)
 
     async def subscriptions(self) -> list[Subscription]:
         """List every subscription, oldest first."""
@@ -106,24 +115,57 @@ class Webhooks:
         await self._connection.execute(
             insert(webhook_subscriptions)
             .values(id=subscription.id, **values)
-            .on_conflict_do_update(index_elements=["id"], set_=values)
+            .on_conflict_do_update(
+                index_elements=["id"], set_={**values, "modified_on": func.clock_timestamp()}
+            )
         )
 
+    async def subscriptions_by_ids(
+        self, ids: Collection[UUID]
+    ) -> dict[UUID, tuple[Subscription, ClientApp]]:
+        """Look some up with their client apps, by id."""
+        rows = await self._connection.execute(
+            select(webhook_subscriptions).where(webhook_subscriptions.c.id.in_(ids))
+        )
+        found = [self._row_to_subscription(row) for row in rows]
+        owners = {subscription.client_id for subscription in found}
+        rows = await self._connection.execute(
+            select(client_apps).where(client_apps.c.id.in_(owners))
+        )
+        clients = {row.id: self._row_to_client(row) for row in rows}
+        return {s.id: (s, clients[s.client_id]) for s in found if s.client_id in clients}
+
     async def remove_subscription(self, subscription_id: UUID) -> None:
-        """Delete a subscription."""
+        """Delete a subscription; what was still to be delivered to it is given up."""
         await self._connection.execute(
             delete(webhook_subscriptions).where(webhook_subscriptions.c.id == subscription_id)
         )
+        await self._give_up([subscription_id])
 
     async def disable_subscription(self, subscription_id: UUID, reason: str) -> None:
-        """Stop delivering to a subscription, and keep why."""
+        """Stop delivering to a subscription, keep why, and give up what was still to go there."""
         await self._connection.execute(
             update(webhook_subscriptions)
             .where(
                 webhook_subscriptions.c.id == subscription_id,
                 webhook_subscriptions.c.disabled_at.is_(None),
             )
-            .values(disabled_at=func.now(), disabled_reason=reason)
+            .values(
+                disabled_at=func.now(),
+                disabled_reason=reason,
+                modified_on=func.clock_timestamp(),
+            )
+        )
+        await self._give_up([subscription_id])
+
+    async def _give_up(self, subscription_ids: Sequence[UUID]) -> None:
+        await self._connection.execute(
+            update(deliveries)
+            .where(
+                deliveries.c.subscription_id.in_(subscription_ids),
+                deliveries.c.state == DeliveryState.PENDING,
+            )
+            .values(state=DeliveryState.DEAD, finished_at=func.now(), leased_until=None)
         )
 
     def _row_to_client(self, row: Any) -> ClientApp:

@@ -79,7 +79,6 @@ class Worker:
         await self._services.engine.bpmn_error(
             task.id, self._worker_id, error.error_code, error.message, error.variables
         )
-        self._services.tasks.bell.ring("external-tasks")
 
     async def _report(self, task: ExternalTask, error: Exception) -> None:
         report = report_failure(error, task.retries)

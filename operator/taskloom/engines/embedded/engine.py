@@ -184,7 +184,7 @@ class EmbeddedEngine:
         if not topics or max_tasks < 1:
             return []
         now = self._now()
-        async with self._database.begin() as tx:
+        async with self._database.at_once() as tx:
             return await external.fetch(
                 tx.connection, topics, worker_id, limit=max_tasks, now=now, until=now + lock
             )
@@ -316,7 +316,7 @@ class EmbeddedEngine:
 
     async def changes(self, limit: int) -> Sequence[EngineChange]:
         """Read the oldest unconfirmed entries of the feed."""
-        async with self._database.begin() as tx:
+        async with self._database.at_once() as tx:
             return await queries.list_changes(tx.connection, limit)
 
     async def confirm_changes(
