@@ -208,6 +208,27 @@ async def test_strange_bytes_in_headers_and_body_become_text(sender: AiohttpSend
     assert result.headers["x-a"].endswith(", 2")
 
 
+async def test_a_long_header_is_cut(sender: AiohttpSender) -> None:
+    """An answer's headers are kept with the attempt, so they are bounded."""
+    fields = (b"x-a: " + b"y" * 5000 + b"\r\n") * 3
+    result = await call(sender, sends(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n"))
+
+    assert isinstance(result, Answer)
+    assert result.headers["x-a"] == "y" * 1024
+
+
+async def test_a_flood_of_interim_answers_ends_with_the_timeout(sender: AiohttpSender) -> None:
+    """An endpoint that keeps saying "continue" has not answered."""
+
+    async def handler(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    assert error_of(await call(sender, handler, total=0.3)) is ErrorClass.TIMEOUT
+
+
 async def test_a_cookie_is_not_sent_back(sender: AiohttpSender) -> None:
     """Endpoints cannot make one delivery known to the next."""
     heads = []
