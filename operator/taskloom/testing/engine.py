@@ -1,0 +1,550 @@
+"""A workflow engine in memory, for tests: the embedded engine's interpreter without a database.
+
+It joins no transaction, and nothing in it survives the process.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import count
+from typing import Any
+
+from taskloom.engines.embedded.drive import Batch, Clockwork, Definition, Live, drive
+from taskloom.engines.embedded.model import Binding, Process
+from taskloom.engines.embedded.parse import parse_bpmn
+from taskloom.engines.embedded.scopes import visible_variables
+from taskloom.engines.embedded.state import (
+    Begin,
+    Complete,
+    Fail,
+    Fire,
+    NewCall,
+    NewTimer,
+    State,
+    Terminate,
+    Thrown,
+    Trigger,
+    Withdraw,
+)
+from taskloom.errors import Conflict, NotFound, TaskloomError, Unprocessable
+from taskloom.ports.engine import (
+    ActivityRecord,
+    ChangeKind,
+    Deployment,
+    EngineChange,
+    EngineUserTask,
+    ExternalTask,
+    Incident,
+    Instance,
+    InstanceState,
+    ModelSummary,
+    Outcome,
+    StartRequest,
+    Transaction,
+)
+
+
+@dataclass(slots=True)
+class _Task:
+    """An external task and its lock."""
+
+    live: Live
+    element: str
+    topic: str
+    available_at: datetime
+    worker_id: str | None = None
+    retries: int | None = None
+
+
+@dataclass(slots=True)
+class _Stopped:
+    """An incident and what a retry gives back."""
+
+    incident: Incident
+    task_id: str | None = None
+    timer: NewTimer | None = None
+    live: Live | None = None
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What a database would hold."""
+
+    definitions: list[tuple[Definition, Process, str]] = field(default_factory=list)
+    instances: dict[str, Instance] = field(default_factory=dict)
+    lives: dict[str, Live] = field(default_factory=dict)
+    states: dict[str, State] = field(default_factory=dict)
+    external: dict[str, _Task] = field(default_factory=dict)
+    user: dict[str, EngineUserTask] = field(default_factory=dict)
+    timers: list[tuple[Live, NewTimer]] = field(default_factory=list)
+    history: list[tuple[str, str | None, ActivityRecord]] = field(default_factory=list)
+    stopped: dict[str, _Stopped] = field(default_factory=dict)
+    changes: dict[str, EngineChange] = field(default_factory=dict)
+
+
+class InMemoryEngine:
+    """The `WorkflowEngine` port in memory; `now` is its clock."""
+
+    name = "memory"
+
+    def __init__(self, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self._rows = _Rows()
+        self._numbers = count(1)
+
+    def joins(self, tx: Transaction) -> bool:
+        """Join nothing."""
+        return False
+
+    # -- definitions -------------------------------------------------------------------------
+
+    async def inspect(self, bpmn: bytes) -> ModelSummary:
+        """Check a model without deploying it."""
+        process = parse_bpmn(bpmn)
+        return ModelSummary(process_id=process.id, name=process.name, topics=process.topics)
+
+    async def deploy(
+        self, workflow_key: str, bpmn: bytes, *, tx: Transaction | None = None
+    ) -> Deployment:
+        """Make `bpmn` the newest version of `workflow_key`."""
+        process, digest = parse_bpmn(bpmn), sha256(bpmn).hexdigest()
+        versions = [each for each in self._rows.definitions if each[0].workflow_key == workflow_key]
+        if versions and versions[-1][2] == digest:
+            definition = versions[-1][0]
+        else:
+            version = versions[-1][0].version + 1 if versions else 1
+            definition = Definition(id=self._new_id(), workflow_key=workflow_key, version=version)
+            self._rows.definitions.append((definition, process, digest))
+        return Deployment(
+            workflow_key=workflow_key,
+            version=definition.version,
+            definition_id=definition.id,
+            digest=digest,
+            topics=process.topics,
+        )
+
+    async def undeploy(
+        self, definition_ids: Sequence[str], *, tx: Transaction | None = None
+    ) -> None:
+        """Remove definitions; `Conflict` while instances of them run."""
+        running = {self._rows.lives[id_].definition_id for id_ in self._rows.states}
+        if running & set(definition_ids):
+            raise Conflict("Instances of the definition are running.")
+        self._rows.definitions = [
+            each for each in self._rows.definitions if each[0].id not in definition_ids
+        ]
+
+    # -- instances ---------------------------------------------------------------------------
+
+    async def start(self, request: StartRequest, *, tx: Transaction | None = None) -> Instance:
+        """Start an instance, or return the one its start id already has."""
+        for live in self._rows.lives.values():
+            if (live.workflow_key, live.start_id) == (request.workflow_key, request.start_id):
+                return self._rows.instances[live.id]
+        definition = self._find(request.workflow_key, request.definition_id)
+        instance_id = self._new_id()
+        key = request.start_id if request.business_key is None else request.business_key
+        live = Live(
+            id=instance_id,
+            root_id=instance_id,
+            caller_id=None,
+            caller_activity_id=None,
+            definition_id=definition.id,
+            workflow_key=definition.workflow_key,
+            version=definition.version,
+            start_id=request.start_id,
+            business_key=key,
+        )
+        state = State(
+            instance_id=instance_id,
+            definition_id=definition.id,
+            business_key=key,
+            variables=dict(request.variables),
+        )
+        await self._move(live, state, [(instance_id, Begin())])
+        return self._rows.instances[instance_id]
+
+    async def delete_instances(
+        self, instance_ids: Sequence[str], reason: str, *, tx: Transaction | None = None
+    ) -> None:
+        """Terminate instances and those they called."""
+        for instance_id in instance_ids:
+            state = self._rows.states.get(instance_id)
+            if state is None:
+                continue
+            live = self._rows.lives[instance_id]
+            triggers: list[tuple[str, Trigger]] = [(instance_id, Terminate())]
+            if live.caller_id is not None and live.caller_activity_id is not None:
+                triggers.append((live.caller_id, Withdraw(activity_id=live.caller_activity_id)))
+            await self._move(live, state, triggers, reason=reason)
+
+    async def instances(self, instance_ids: Sequence[str]) -> Sequence[Instance]:
+        """Look instances up by id, called ones included when their root is named."""
+        return [
+            instance
+            for instance in self._rows.instances.values()
+            if instance.id in instance_ids or instance.root_id in instance_ids
+        ]
+
+    async def running_instances(self, workflow_key: str) -> int:
+        """Count the active instances of all versions of a workflow."""
+        return sum(self._rows.lives[i].workflow_key == workflow_key for i in self._rows.states)
+
+    async def history(self, root_instance_ids: Sequence[str]) -> Sequence[ActivityRecord]:
+        """List what happened below these root instances, oldest first."""
+        return [record for root, _, record in self._rows.history if root in root_instance_ids]
+
+    # -- external tasks ----------------------------------------------------------------------
+
+    async def fetch_and_lock(
+        self, topics: Sequence[str], worker_id: str, *, max_tasks: int, lock: timedelta
+    ) -> Sequence[ExternalTask]:
+        """Take up to `max_tasks` that are due, oldest first."""
+        now = self._now()
+        due = [
+            (id_, task)
+            for id_, task in self._rows.external.items()
+            if task.topic in topics and task.available_at <= now and task.retries != 0
+        ][: max(0, max_tasks)]
+        for _, task in due:
+            task.worker_id, task.available_at = worker_id, now + lock
+        return [
+            ExternalTask(
+                id=id_,
+                topic=task.topic,
+                element_id=task.element,
+                instance_id=task.live.id,
+                root_instance_id=task.live.root_id,
+                workflow_key=task.live.workflow_key,
+                business_key=task.live.business_key,
+                variables=visible_variables(self._rows.states[task.live.id], id_),
+                retries=task.retries,
+            )
+            for id_, task in due
+        ]
+
+    async def complete(
+        self,
+        task_id: str,
+        worker_id: str,
+        variables: Mapping[str, Any],
+        *,
+        tx: Transaction | None = None,
+    ) -> Outcome:
+        """Finish an external task and let its instance go on."""
+        task = self._held(task_id, worker_id)
+        if isinstance(task, Outcome):
+            return task
+        await self._take(task.live, Complete(activity_id=task_id, variables=variables))
+        return Outcome.DONE
+
+    async def fail(
+        self, task_id: str, worker_id: str, message: str, *, retries: int, retry_after: timedelta
+    ) -> Outcome:
+        """Report a failure; with `retries` 0 it becomes an incident."""
+        task = self._held(task_id, worker_id)
+        if isinstance(task, Outcome):
+            return task
+        task.worker_id, task.retries = None, max(0, retries)
+        task.available_at = self._now() + retry_after
+        if task.retries == 0:
+            self._stop(task.live, task.element, message, task_id=task_id)
+        return Outcome.DONE
+
+    async def bpmn_error(
+        self,
+        task_id: str,
+        worker_id: str,
+        code: str,
+        message: str,
+        variables: Mapping[str, Any],
+        *,
+        tx: Transaction | None = None,
+    ) -> Outcome:
+        """Raise a BPMN error at the task; an incident if nothing in the model catches it."""
+        task = self._held(task_id, worker_id)
+        if isinstance(task, Outcome):
+            return task
+        trigger = Fail(activity_id=task_id, code=code, message=message, variables=variables)
+        if await self._take(task.live, trigger) is not None:
+            task.worker_id, task.retries = None, 0
+            uncaught = f"Nothing in the model catches the BPMN error {code}: {message}"
+            self._stop(task.live, task.element, uncaught, task_id=task_id)
+        return Outcome.DONE
+
+    async def extend_lock(self, task_id: str, worker_id: str, lock: timedelta) -> Outcome:
+        """Hold a fetched task longer, counted from now."""
+        task = self._held(task_id, worker_id)
+        if isinstance(task, Outcome):
+            return task
+        task.available_at = self._now() + lock
+        return Outcome.DONE
+
+    async def unlock_all(self, worker_id: str) -> int:
+        """Free what a former life of this worker still holds."""
+        held = [task for task in self._rows.external.values() if task.worker_id == worker_id]
+        for task in held:
+            task.worker_id, task.available_at = None, self._now()
+        return len(held)
+
+    # -- user tasks --------------------------------------------------------------------------
+
+    async def user_tasks(
+        self, root_instance_ids: Sequence[str], *, tx: Transaction | None = None
+    ) -> Sequence[EngineUserTask]:
+        """List the open user tasks below these root instances, oldest first."""
+        return [t for t in self._rows.user.values() if t.root_instance_id in root_instance_ids]
+
+    async def complete_user_task(
+        self, task_id: str, variables: Mapping[str, Any], *, tx: Transaction | None = None
+    ) -> Outcome:
+        """Finish a user task and let its instance go on."""
+        task = self._rows.user.get(task_id)
+        if task is None:
+            return Outcome.GONE
+        trigger = Complete(activity_id=task_id, variables=variables)
+        await self._take(self._rows.lives[task.instance_id], trigger)
+        return Outcome.DONE
+
+    # -- incidents and the feed --------------------------------------------------------------
+
+    async def incidents(self, root_instance_ids: Sequence[str] | None = None) -> Sequence[Incident]:
+        """List open incidents, of all instances by default."""
+        found = [stopped.incident for stopped in self._rows.stopped.values()]
+        if root_instance_ids is None:
+            return found
+        return [incident for incident in found if incident.root_instance_id in root_instance_ids]
+
+    async def retry_incident(self, incident_id: str, *, retries: int = 1) -> None:
+        """Give the failed work `retries` more tries; `NotFound` if there is no such incident."""
+        stopped = self._rows.stopped.pop(incident_id, None)
+        if stopped is None:
+            raise NotFound(f"There is no incident {incident_id}.")
+        if stopped.timer is not None and stopped.live is not None:
+            self._rows.timers.append((stopped.live, replace(stopped.timer, due_at=self._now())))
+        if stopped.task_id is not None:
+            task = self._rows.external[stopped.task_id]
+            task.retries, task.available_at = max(1, retries), self._now()
+
+    async def changes(self, limit: int) -> Sequence[EngineChange]:
+        """Read the oldest unconfirmed entries of the feed."""
+        return list(self._rows.changes.values())[:limit]
+
+    async def confirm_changes(
+        self, change_ids: Sequence[str], *, tx: Transaction | None = None
+    ) -> None:
+        """Drop entries that have been applied."""
+        for change_id in change_ids:
+            self._rows.changes.pop(change_id, None)
+
+    # -- timers ------------------------------------------------------------------------------
+
+    async def run_due_jobs(self, limit: int) -> int:
+        """Fire up to `limit` due timers; return how many were due."""
+        due = sorted(
+            (each for each in self._rows.timers if each[1].due_at <= self._now()),
+            key=lambda each: each[1].due_at,
+        )[:limit]
+        for live, timer in due:
+            if (live, timer) not in self._rows.timers:
+                continue  # cancelled by one before it
+            try:
+                trigger = Fire(activity_id=timer.activity_id, element=timer.element)
+                await self._take(live, trigger)
+            except TaskloomError as exc:
+                self._rows.timers.remove((live, timer))
+                self._stop(live, timer.element, exc.message, timer=timer)
+        return len(due)
+
+    async def next_due(self) -> datetime | None:
+        """Tell when the next timer is due; None if there is none."""
+        return min((timer.due_at for _, timer in self._rows.timers), default=None)
+
+    # -- driving -----------------------------------------------------------------------------
+
+    async def process(self, definition_id: str) -> Process:
+        """Give a definition's process."""
+        return next(p for d, p, _ in self._rows.definitions if d.id == definition_id)
+
+    async def resolve(self, call: NewCall, caller: Live) -> Definition:
+        """Find what a call activity calls."""
+        process = await self.process(caller.definition_id)
+        own = call.called in {process.id, caller.workflow_key}
+        if own and call.call.binding is Binding.DEPLOYMENT:
+            return self._find(caller.workflow_key, caller.definition_id)
+        version = call.version if call.call.binding is Binding.VERSION else None
+        for by in ("workflow_key", "process_id"):
+            for definition, each, _ in reversed(self._rows.definitions):
+                key = definition.workflow_key if by == "workflow_key" else each.id
+                if key == call.called and version in {None, definition.version}:
+                    return definition
+        raise Unprocessable(
+            f"{call.element}: it calls {call.called!r}, which is not deployed: deploy it first.",
+            field=call.element,
+        )
+
+    async def load(self, instance_id: str) -> tuple[Live, State]:
+        """Give an active instance."""
+        return self._rows.lives[instance_id], self._rows.states[instance_id]
+
+    async def called_by(self, activity_id: str) -> tuple[Live, State] | None:
+        """Give the active instance that a call activity started."""
+        for instance_id, state in self._rows.states.items():
+            live = self._rows.lives[instance_id]
+            if live.caller_activity_id == activity_id:
+                return live, state
+        return None
+
+    async def _take(self, live: Live, trigger: Trigger) -> Thrown | None:
+        return await self._move(live, self._rows.states[live.id], [(live.id, trigger)])
+
+    async def _move(
+        self,
+        live: Live,
+        state: State,
+        triggers: Sequence[tuple[str, Trigger]],
+        *,
+        reason: str | None = None,
+    ) -> Thrown | None:
+        now = self._now()
+        clockwork = Clockwork(now=now, new_id=self._new_id)
+        batch = await drive(self, live, state, triggers, clockwork=clockwork)
+        if batch.uncaught is None:
+            batch.reason = reason
+            self._keep(batch, now)
+        return batch.uncaught
+
+    def _keep(self, batch: Batch, now: datetime) -> None:
+        rows = self._rows
+        for live in batch.started.values():
+            rows.lives[live.id] = live
+            rows.instances[live.id] = Instance(
+                id=live.id,
+                root_id=live.root_id,
+                workflow_key=live.workflow_key,
+                version=live.version,
+                business_key=live.business_key,
+                state=InstanceState.ACTIVE,
+                started_at=now,
+                ended_at=None,
+            )
+        rows.states.update(batch.states)
+        self._keep_history(batch, now)
+        gone = {ended.activity_id for ended in batch.ended}
+        for activity_id in gone:
+            rows.external.pop(activity_id, None)
+        rows.timers = [each for each in rows.timers if each[1].activity_id not in gone]
+        rows.timers += [each for timers in batch.timers.values() for each in timers]
+        rows.stopped = {
+            id_: stopped
+            for id_, stopped in rows.stopped.items()
+            if stopped.task_id not in gone
+            and (stopped.timer is None or stopped.timer.activity_id not in gone)
+        }
+        for live, new in batch.external_tasks.values():
+            rows.external[new.id] = _Task(
+                live=live, element=new.element, topic=new.topic, available_at=now
+            )
+        for live, ended in batch.gone_user:
+            del rows.user[ended.activity_id]
+            self._change(
+                ChangeKind.USER_TASK_ENDED,
+                live,
+                user_task_id=ended.activity_id,
+                completed=ended.completed,
+            )
+        for live, task in batch.user_tasks.values():
+            values = asdict(task)
+            rows.user[task.id] = EngineUserTask(
+                element_id=values.pop("element"),
+                instance_id=live.id,
+                root_instance_id=live.root_id,
+                created_at=now,
+                **values,
+            )
+            self._change(ChangeKind.USER_TASK_CREATED, live, user_task=rows.user[task.id])
+        for instance_id, ending in batch.endings.items():
+            del rows.states[instance_id]
+            rows.instances[instance_id] = replace(
+                rows.instances[instance_id], state=ending, ended_at=now
+            )
+            self._change(
+                ChangeKind.INSTANCE_ENDED,
+                rows.lives[instance_id],
+                completed=ending is InstanceState.COMPLETED,
+                message=batch.reason,
+            )
+
+    def _keep_history(self, batch: Batch, now: datetime) -> None:
+        ended = {each.activity_id: each.completed for each in batch.ended}
+        self._rows.history = [
+            (
+                root,
+                None,
+                replace(
+                    record, ended_at=now, state="completed" if ended[activity] else "cancelled"
+                ),
+            )
+            if activity is not None and activity in ended
+            else (root, activity, record)
+            for root, activity, record in self._rows.history
+        ]
+        for live, new in batch.records:
+            record = ActivityRecord(
+                instance_id=live.id,
+                element_id=new.element,
+                element_type=new.tag,
+                name=new.name,
+                started_at=now,
+                ended_at=None if new.state == "active" else now,
+                state=new.state,
+            )
+            self._rows.history.append((live.root_id, new.activity_id, record))
+
+    def _stop(
+        self,
+        live: Live,
+        element: str,
+        message: str,
+        *,
+        task_id: str | None = None,
+        timer: NewTimer | None = None,
+    ) -> None:
+        incident = Incident(
+            id=self._new_id(),
+            instance_id=live.id,
+            root_instance_id=live.root_id,
+            element_id=element,
+            message=message,
+            created_at=self._now(),
+        )
+        self._rows.stopped[incident.id] = _Stopped(
+            incident=incident, task_id=task_id, timer=timer, live=live
+        )
+        self._change(ChangeKind.INCIDENT_CREATED, live, message=message)
+
+    def _change(self, kind: ChangeKind, live: Live, **details: Any) -> None:
+        change = EngineChange(
+            id=self._new_id(),
+            kind=kind,
+            root_instance_id=live.root_id,
+            instance_id=live.id,
+            **details,
+        )
+        self._rows.changes[change.id] = change
+
+    def _held(self, task_id: str, worker_id: str) -> _Task | Outcome:
+        task = self._rows.external.get(task_id)
+        if task is None:
+            return Outcome.GONE
+        return task if task.worker_id == worker_id else Outcome.LOCK_LOST
+
+    def _find(self, workflow_key: str, definition_id: str | None) -> Definition:
+        for definition, _, _ in reversed(self._rows.definitions):
+            if definition.workflow_key == workflow_key and definition_id in {None, definition.id}:
+                return definition
+        raise NotFound(f"There is no workflow {workflow_key}.")
+
+    def _new_id(self) -> str:
+        return f"{next(self._numbers):08}"
