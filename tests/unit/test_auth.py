@@ -300,11 +300,11 @@ async def test_without_any_key_the_door_is_unavailable() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (AuthOptions(), "auth.secret"),
+        (AuthOptions(), "TASKLOOM_JWT_SECRET"),
         (AuthOptions(secret="short"), "32 bytes"),
         (AuthOptions(secret="-----BEGIN PUBLIC KEY-----" + "a" * 40), "PEM"),
-        (AuthOptions(mode="jwks"), "jwks_url"),
-        (AuthOptions(mode="jwks", jwks_url="file:///keys"), "jwks_url"),
+        (AuthOptions(mode="jwks"), "TASKLOOM_JWKS_URL"),
+        (AuthOptions(mode="jwks", jwks_url="file:///keys"), "TASKLOOM_JWKS_URL"),
         (AuthOptions(mode="banana"), "disabled, jwks, jwt-secret"),
     ],
 )

@@ -64,7 +64,8 @@ def make_authenticator(options: AuthOptions, *, host: str) -> Authenticator:
         case "jwks":
             if not options.jwks_url or not options.jwks_url.startswith(("https://", "http://")):
                 raise Permanent(
-                    "auth.mode is jwks: set auth.jwks_url to the http(s) address of the keys."
+                    "TASKLOOM_AUTH_MODE is jwks: set TASKLOOM_JWKS_URL to the http(s) address of "
+                    "the keys."
                 )
             return TokenAuthenticator(
                 KeySet(over_http(options.jwks_url)).candidates,
@@ -75,8 +76,8 @@ def make_authenticator(options: AuthOptions, *, host: str) -> Authenticator:
         case "disabled":
             if not _is_loopback(host):
                 raise Permanent(
-                    f"auth.mode is disabled while listening on {host}: anyone there could do "
-                    "anything. Listen on 127.0.0.1, or set auth.mode to jwt-secret or jwks."
+                    f"TASKLOOM_AUTH_MODE is disabled while listening on {host}: anyone there could "
+                    "do anything. Listen on 127.0.0.1, or set it to jwt-secret or jwks."
                 )
             return Everyone()
         case name:
@@ -180,11 +181,13 @@ def bearer_token(authorization: str | None) -> str:
 def _shared_secret(secret: str | None) -> _Keys:
     if secret is None or len(secret.encode()) < MIN_SECRET_BYTES:
         raise Permanent(
-            f"auth.mode is jwt-secret: set auth.secret to at least {MIN_SECRET_BYTES} bytes, "
-            "such as the output of: openssl rand -hex 32"
+            "TASKLOOM_AUTH_MODE is jwt-secret: set TASKLOOM_JWT_SECRET to at least "
+            f"{MIN_SECRET_BYTES} bytes, such as the output of: openssl rand -hex 32"
         )
     if secret.lstrip().startswith("-----BEGIN"):
-        raise Permanent("auth.secret holds a PEM key: use auth.mode jwks for public keys.")
+        raise Permanent(
+            "TASKLOOM_JWT_SECRET holds a PEM key: set TASKLOOM_AUTH_MODE to jwks for public keys."
+        )
 
     async def keys(_key_id: str | None, _algorithm: str) -> Sequence[str]:
         return (secret,)
@@ -208,6 +211,6 @@ def _custom(name: str, options: AuthOptions) -> Authenticator:
             {"jwt-secret", "jwks", "disabled"}
             | {entry.name for entry in entry_points(group=ENTRY_POINTS)}
         )
-        raise Permanent(f"There is no auth.mode {name!r}; there are: {', '.join(known)}.")
+        raise Permanent(f"There is no TASKLOOM_AUTH_MODE {name!r}; there are: {', '.join(known)}.")
     make: Callable[[AuthOptions], Authenticator] = found[0].load()
     return make(options)

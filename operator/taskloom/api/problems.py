@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -95,7 +96,9 @@ def problem_response(problem: Problem, path: str) -> Response:
 def incident(error: Exception, path: str) -> Problem:
     """Log what nobody foresaw, and answer only a number by which it is found in the log."""
     number = secrets.token_hex(8)
-    log.error("api.unexpected", incident=number, path=path, exc_info=error)
+    # as text, as some renderers of tracebacks print local variables, and those may be secrets
+    trace = "".join(traceback.format_exception(error))
+    log.error("api.unexpected", incident=number, path=path, exception=trace)
     return Problem(
         status=500,
         code="unexpected",

@@ -12,6 +12,8 @@ from taskloom.errors import Unprocessable
 
 def check_schema(schema: Any) -> None:
     """Raise `Unprocessable` if this is no JSON Schema."""
+    if isinstance(schema, dict) and not isinstance(schema.get("$schema", ""), str):
+        raise Unprocessable("inputSchema's $schema must be a string.", field="inputSchema")
     try:
         validator_for(schema, default=Draft202012Validator).check_schema(schema)
     except SchemaError as exc:
@@ -31,6 +33,12 @@ def check_input(schema: Any, value: Any) -> None:
     except Unresolvable as exc:
         raise Unprocessable(
             f"inputSchema refers to {exc.ref}, which is not part of it: put it under $defs.",
+            field="inputSchema",
+        ) from exc
+    except (RecursionError, ArithmeticError) as exc:
+        raise Unprocessable(
+            "inputSchema cannot be applied to this input: it refers to itself without end, "
+            "or a number is out of bounds.",
             field="inputSchema",
         ) from exc
     if errors:
