@@ -65,7 +65,7 @@ def mapped_workflow(
         raise Unresolved(Reason.WORKFLOW_NOT_FOUND, message)
     owner, workflow = found
     key = workflow.spec.external_identifier or owner.name
-    if key not in workflows or workflows[key].id != owner.id:
+    if key not in workflows or workflows[key].managed_by != owner.manager:
         message = f"the Workflow {desired.namespace}/{name} is not deployed"
         raise Unresolved(Reason.WORKFLOW_NOT_FOUND, message)
     return key

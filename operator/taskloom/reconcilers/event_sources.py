@@ -59,7 +59,7 @@ def plan_event_sources(
         else:
             message = f"this installation has no connector for {kind}"
             verdict = unsupported(desired, message, {"type": kind})
-            wants.append(Want(desired=desired, row=None, verdict=verdict))
+            wants.append(Want(desired=desired, row=None, verdict=verdict, row_id=desired.id))
     return settle(world, wants, rows, claim_of=lambda row: row.path)
 
 

@@ -265,10 +265,10 @@ async def _remove_workflow(run: _Run, row: WorkflowRow) -> None:
 async def _tell_workflows(run: _Run) -> None:
     """Tell what is deployed, and drop versions beyond each workflow's limit."""
     async with run.services.workflows.begin() as tx:
-        rows = {row.id: row for row in await tx.workflows.all()}
-        versions = await tx.workflows.versions(list(rows))
+        rows = {row.managed_by: row for row in await tx.workflows.all()}
+        versions = await tx.workflows.versions([row.id for row in rows.values()])
     for desired, workflow in run.world.of(Workflow):
-        row = rows.get(desired.id)
+        row = rows.get(desired.manager)
         if row is None:
             continue
         own = [version for version in versions if version.workflow_id == row.id]

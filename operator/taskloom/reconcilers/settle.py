@@ -46,11 +46,15 @@ class Unresolved(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Want(Generic[R]):
-    """A wanted object and the row it asks for; no row means that the present one stays."""
+    """A wanted object and the row it asks for; no row means that the present one stays.
+
+    `row_id` is the row that belongs to the object.
+    """
 
     desired: Desired
     row: R | None
     verdict: Verdict
+    row_id: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,18 +66,20 @@ class Plan(Generic[R]):
     verdicts: dict[Key, Verdict] = field(default_factory=dict)
 
 
-def want(desired: Desired, make: Callable[[], tuple[R, Verdict]]) -> Want[R]:
+def want(
+    desired: Desired, make: Callable[[], tuple[R, Verdict]], *, row_id: UUID | None = None
+) -> Want[R]:
     """Ask for the row that `make` gives; what it raises becomes the verdict."""
+    own = desired.id if row_id is None else row_id
     try:
         row, verdict = make()
     except Unresolved as error:
-        return Want(
-            desired=desired, row=None, verdict=unresolved(desired, error.reason, error.message)
-        )
+        verdict = unresolved(desired, error.reason, error.message)
+        return Want(desired=desired, row=None, verdict=verdict, row_id=own)
     except Invalid as error:
         message = f"{error.field}: {error.message}" if error.field else error.message
-        return Want(desired=desired, row=None, verdict=invalid(desired, message))
-    return Want(desired=desired, row=row, verdict=verdict)
+        return Want(desired=desired, row=None, verdict=invalid(desired, message), row_id=own)
+    return Want(desired=desired, row=row, verdict=verdict, row_id=own)
 
 
 def settle(
@@ -96,20 +102,20 @@ def settle(
     `heir` names the manager of a row that outlives its object.
     """
     wanted = sorted(wants, key=lambda item: item.desired.age)
-    own = frozenset(item.desired.id for item in wanted)
+    own = frozenset(item.row_id for item in wanted)
     present = {row.id: row for row in rows}
     others = [row for row in rows if row.id not in own]
     leaving = {row.id: world.leaving(row.managed_by, policy) for row in others}
     remove = [row for row in others if leaving[row.id] == "Delete"]
     put = [_with(row, managed_by=heir(row)) for row in others if leaving[row.id] == "Retain"]
     holders = {
-        claim: _spoken(row.managed_by)
+        claim: _spoken(row.managed_by if leaving[row.id] is None else heir(row))
         for row in others
         if leaving[row.id] != "Delete" and (claim := claim_of(row)) is not None
     }
     verdicts: dict[Key, Verdict] = {}
     for item in wanted:
-        before = present.get(item.desired.id)
+        before = present.get(item.row_id)
         verdicts[item.desired.key] = item.verdict
         staying = item.row if item.row is not None else before
         if staying is None:
@@ -142,5 +148,5 @@ def _with(row: R, **changes: Any) -> R:
 
 def _spoken(manager: str) -> str:
     if manager == API:
-        return "one that the API made"
+        return "one that the API made or that a deleted object left"
     return manager.partition(":")[2] or manager

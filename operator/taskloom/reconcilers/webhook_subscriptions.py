@@ -62,10 +62,9 @@ def _row(
     check_expression(spec.filter, "spec.filter")
     client = world.find(ClientApp, desired.namespace, spec.client_app_ref.name)
     if client is None or client[0].id not in client_ids:
-        state = "there is no ClientApp" if client is None else "not ready yet is the ClientApp"
-        raise Unresolved(
-            Reason.CLIENT_APP_NOT_FOUND, f"{state} {desired.namespace}/{spec.client_app_ref.name}"
-        )
+        named = f"ClientApp {desired.namespace}/{spec.client_app_ref.name}"
+        message = f"there is no {named}" if client is None else f"the {named} is not ready"
+        raise Unresolved(Reason.CLIENT_APP_NOT_FOUND, message)
     if spec.url_from is not None:
         url = referenced_secret(world, desired.namespace, spec.url_from.secret_key_ref)
     else:

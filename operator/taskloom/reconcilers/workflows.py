@@ -9,7 +9,7 @@ from uuid import UUID
 from taskloom.domain.workflows import Workflow as Row
 from taskloom.domain.workflows import WorkflowVersion
 from taskloom.flow.workflows import Draft
-from taskloom.reconcilers.desired import Desired, World
+from taskloom.reconcilers.desired import API, Desired, World
 from taskloom.reconcilers.references import config_map_text
 from taskloom.reconcilers.settle import Plan, settle, want
 from taskloom.reconcilers.snapshot import Key
@@ -40,7 +40,11 @@ def plan_workflows(
     world: World, rows: Sequence[Row], latest: Mapping[UUID, WorkflowVersion]
 ) -> WorkflowPlan:
     """Decide; `latest` holds the newest version of each workflow row."""
-    present = {row.id: row for row in rows}
+    own = {
+        desired.key: found
+        for desired, workflow in world.of(Workflow)
+        if (found := own_row(world, desired, key_in_use(desired, workflow), rows)) is not None
+    }
     models: dict[Key, str] = {}
 
     def make(desired: Desired, workflow: Workflow) -> tuple[Row, Verdict]:
@@ -48,8 +52,8 @@ def plan_workflows(
         models[desired.key] = _model(world, desired, workflow)
         schema = None if spec.input_schema is None else json.dumps(spec.input_schema)
         row = replace(
-            present.get(desired.id) or _blank(desired),
-            key=spec.external_identifier or desired.name,
+            own.get(desired.key) or _blank(desired),
+            key=key_in_use(desired, workflow),
             name=spec.name or desired.name,
             description=spec.description,
             input_schema=schema,
@@ -60,7 +64,10 @@ def plan_workflows(
 
     plan: Plan[Row] = settle(
         world,
-        [want(d, partial(make, d, w)) for d, w in world.of(Workflow)],
+        [
+            want(d, partial(make, d, w), row_id=own[d.key].id if d.key in own else None)
+            for d, w in world.of(Workflow)
+        ],
         rows,
         claim_of=lambda row: row.key,
         policy="Retain",
@@ -72,15 +79,17 @@ def plan_workflows(
         model = models.get(desired.key)
         if model is None or not plan.verdicts[desired.key].ready:
             continue
-        row = changed.pop(desired.id, None)
-        before = latest.get(desired.id)
+        present = own.get(desired.key)
+        row_id = desired.id if present is None else present.id
+        row = changed.pop(row_id, None) or present
+        before = latest.get(row_id)
         stale = before is None or before.bpmn != model
-        if row is None and not stale:
+        if row is None or (row == present and not stale):
             continue
         deployments.append(
             Deployment(
                 key=desired.key,
-                row=row or present[desired.id],
+                row=row,
                 draft=Draft(bpmn=model if stale else None, input_schema=workflow.spec.input_schema),
             )
         )
@@ -90,6 +99,25 @@ def plan_workflows(
         deploy=tuple(deployments),
         verdicts=plan.verdicts,
     )
+
+
+def key_in_use(desired: Desired, workflow: Workflow) -> str:
+    """Give the key that mappings and REST call a workflow by."""
+    return workflow.spec.external_identifier or desired.name
+
+
+def own_row(world: World, desired: Desired, key: str, rows: Sequence[Row]) -> Row | None:
+    """Find an object's row: the one it manages, else one that a deleted object left with its key.
+
+    So an object can be renamed, or deleted and made anew, without losing its workflow.
+    """
+    left = None
+    for row in rows:
+        if row.managed_by == desired.manager:
+            return row
+        if row.key == key and _was_declared(row) and _is_left(world, row):
+            left = row
+    return left
 
 
 def told_of_workflow(
@@ -122,6 +150,14 @@ def versions_to_prune(
     ordered = sorted(versions, key=lambda version: version.version)
     surplus = ordered[: max(0, len(ordered) - limit)]
     return [version for version in surplus if version.version != current]
+
+
+def _was_declared(row: Row) -> bool:
+    return (row.created_by or "").startswith(("file:", "kubernetes:"))
+
+
+def _is_left(world: World, row: Row) -> bool:
+    return row.managed_by == API or world.leaving(row.managed_by, "Retain") == "Retain"
 
 
 def _model(world: World, desired: Desired, workflow: Workflow) -> str:

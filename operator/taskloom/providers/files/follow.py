@@ -42,6 +42,8 @@ async def follow_folder(
             await _wait(changed, watcher, wait)
             if stop.is_set():
                 return
+            if watcher.done():
+                watcher.result()  # a watch that ended of itself has a reason: let it be seen
             changed.clear()
             state = merge(state, await asyncio.to_thread(read_folder, folder))
             told = _tell(state, told)
