@@ -1,0 +1,487 @@
+"""BPMN files: what is read from them, and what is refused with the element's id."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskloom.engines.embedded.model import ErrorBoundary, External, UserWork
+from taskloom.engines.embedded.parse import parse_bpmn
+from taskloom.engines.embedded.reading import MAX_BYTES
+from taskloom.errors import Invalid, TooLarge, Unprocessable
+from taskloom.testing.bpmn import bpmn, external, flow, mapping, path, timer
+
+START = '<startEvent id="s"/>'
+TASK = '<task id="t"/>'
+EXTERNAL = 'camunda:type="external" camunda:topic="a"'
+
+
+def refusal(data: bytes) -> str:
+    """Give the words with which a file is refused."""
+    with pytest.raises(Unprocessable) as refused:
+        parse_bpmn(data)
+    return refused.value.message
+
+
+REFUSED_ELEMENTS = {
+    "script task": ('<scriptTask id="x"/>', "scriptTask is not supported"),
+    "receive task": ('<receiveTask id="x"/>', "receiveTask is not supported"),
+    "transaction": ('<transaction id="x"/>', "transaction is not supported"),
+    "ad-hoc": ('<adHocSubProcess id="x"/>', "adHocSubProcess is not supported"),
+    "event-based gateway": ('<eventBasedGateway id="x"/>', "eventBasedGateway is not supported"),
+    "complex gateway": ('<complexGateway id="x"/>', "complexGateway is not supported"),
+    "unknown element": ('<choreographyTask id="x"/>', "choreographyTask is not supported"),
+    "event sub-process": (
+        '<subProcess id="x" triggeredByEvent="true"/>',
+        "an event sub-process is not supported",
+    ),
+    "service task of nobody": ('<serviceTask id="x"/>', "camunda:type"),
+    "service task without topic": (
+        '<serviceTask id="x" camunda:type="external"/>',
+        "camunda:topic is missing",
+    ),
+    "mail task": ('<serviceTask id="x" camunda:type="mail"/>', "camunda:type"),
+    "java class": ('<serviceTask id="x" camunda:class="a.B"/>', "Java classes cannot run"),
+    "delegate": (
+        '<serviceTask id="x" camunda:delegateExpression="${b}"/>',
+        "Java delegates cannot run",
+    ),
+    "expression as work": (
+        '<serviceTask id="x" camunda:expression="${b.c()}"/>',
+        "Java expressions as work",
+    ),
+    "decision": ('<businessRuleTask id="x" camunda:decisionRef="d"/>', "DMN decisions"),
+    "rule task without topic": ('<businessRuleTask id="x"/>', "camunda:type"),
+    "unknown attribute": ('<task id="x" camunda:magic="1"/>', "camunda:magic is not supported"),
+    "multi-instance": (
+        f'<serviceTask id="x" {EXTERNAL}><multiInstanceLoopCharacteristics/></serviceTask>',
+        "multi-instance is not supported",
+    ),
+    "multi-instance of a sub-process": (
+        '<subProcess id="x"><multiInstanceLoopCharacteristics/><startEvent id="i"/></subProcess>',
+        "multi-instance is not supported",
+    ),
+    "loop marker": (
+        '<task id="x"><standardLoopCharacteristics/></task>',
+        "a loop marker is not supported",
+    ),
+    "compensation": ('<task id="x" isForCompensation="true"/>', "compensation is not supported"),
+    "execution listener": (
+        (
+            '<task id="x"><extensionElements><camunda:executionListener class="a.B" event="start"/>'
+            "</extensionElements></task>"
+        ),
+        "listeners are not supported",
+    ),
+    "task listener": (
+        (
+            '<userTask id="x"><extensionElements><camunda:taskListener event="create">'
+            '<camunda:script scriptFormat="groovy">x</camunda:script></camunda:taskListener>'
+            "</extensionElements></userTask>"
+        ),
+        "listeners are not supported",
+    ),
+    "connector": (
+        (
+            "<serviceTask id='x'><extensionElements><camunda:connector/></extensionElements>"
+            "</serviceTask>"
+        ),
+        "connectors are not supported",
+    ),
+    "error by expression": (
+        (
+            f'<serviceTask id="x" {EXTERNAL}><extensionElements><camunda:errorEventDefinition'
+            ' expression="${true}"/></extensionElements></serviceTask>'
+        ),
+        "errors thrown by expression",
+    ),
+    "script parameter": (
+        external(
+            "x",
+            inside=mapping(
+                '<camunda:inputParameter name="p"><camunda:script scriptFormat="js">1'
+                "</camunda:script></camunda:inputParameter>"
+            ),
+        ),
+        "a parameter made by <script>",
+    ),
+    "nameless parameter": (
+        external("x", inside=mapping("<camunda:inputParameter>1</camunda:inputParameter>")),
+        "an input parameter has no name",
+    ),
+    "gateway with parameters": (
+        '<exclusiveGateway id="x">'
+        + mapping('<camunda:inputParameter name="p">1</camunda:inputParameter>')
+        + "</exclusiveGateway>"
+        + flow("x", "t"),
+        "a gateway has no input",
+    ),
+    "end with outputs": (
+        '<endEvent id="x">'
+        + mapping('<camunda:outputParameter name="p">1</camunda:outputParameter>')
+        + "</endEvent>",
+        "an end event has no output parameters",
+    ),
+    "potential owner": (
+        '<userTask id="x"><potentialOwner/></userTask>',
+        "potentialOwner is not supported",
+    ),
+    "bad priority": ('<userTask id="x" camunda:priority="high"/>', "high"),
+    "bad due date": ('<userTask id="x" camunda:dueDate="tomorrow"/>', "tomorrow"),
+    "method in an expression": (
+        '<userTask id="x" camunda:assignee="${bean.find(1)}"/>',
+        "the method find() is not one of those",
+    ),
+    "open expression": ('<userTask id="x" camunda:assignee="${a"/>', "closing brace"),
+    "zeebe attribute": (
+        '<task id="x" xmlns:z="http://camunda.org/schema/zeebe/1.0" z:foo="1"/>',
+        "made for Camunda 8",
+    ),
+    "zeebe element": (
+        (
+            '<task id="x"><extensionElements><z:taskDefinition type="a"'
+            ' xmlns:z="http://camunda.org/schema/zeebe/1.0"/></extensionElements></task>'
+        ),
+        "made for Camunda 8",
+    ),
+    "call of nothing": ('<callActivity id="x"/>', "calledElement is missing"),
+    "call by version tag": (
+        '<callActivity id="x" calledElement="c" camunda:calledElementBinding="versionTag"/>',
+        'calledElementBinding="versionTag" is not supported',
+    ),
+    "call of no version": (
+        '<callActivity id="x" calledElement="c" camunda:calledElementBinding="version"/>',
+        "calledElementVersion is missing",
+    ),
+    "call that maps to nothing": (
+        (
+            '<callActivity id="x" calledElement="c"><extensionElements><camunda:in source="a"/>'
+            "</extensionElements></callActivity>"
+        ),
+        "camunda:in needs a source and a target",
+    ),
+    "call that maps some": (
+        (
+            '<callActivity id="x" calledElement="c"><extensionElements>'
+            '<camunda:out variables="some"/></extensionElements></callActivity>'
+        ),
+        'is not "all"',
+    ),
+    "mapping by class": (
+        '<callActivity id="x" calledElement="c" camunda:variableMappingClass="a.B"/>',
+        "Java classes cannot run",
+    ),
+    "signal end": (
+        '<endEvent id="x"><signalEventDefinition/></endEvent>',
+        "an end event with signalEventDefinition",
+    ),
+    "message end without topic": (
+        '<endEvent id="x"><messageEventDefinition/></endEvent>',
+        "a message end event is supported with",
+    ),
+    "escalation throw": (
+        '<intermediateThrowEvent id="x"><escalationEventDefinition/></intermediateThrowEvent>',
+        "throwing escalationEventDefinition",
+    ),
+    "link throw": (
+        '<intermediateThrowEvent id="x"><linkEventDefinition name="l"/></intermediateThrowEvent>',
+        "throwing linkEventDefinition",
+    ),
+    "message catch": (
+        '<intermediateCatchEvent id="x"><messageEventDefinition/></intermediateCatchEvent>',
+        "catching messageEventDefinition",
+    ),
+    "condition catch": (
+        '<intermediateCatchEvent id="x"><conditionalEventDefinition/></intermediateCatchEvent>',
+        "catching conditionalEventDefinition",
+    ),
+    "catch of nothing": ('<intermediateCatchEvent id="x"/>', "catching no event definition"),
+    "two definitions": (
+        '<endEvent id="x"><terminateEventDefinition/><errorEventDefinition/></endEvent>',
+        "several definitions",
+    ),
+    "error without code": (
+        '<endEvent id="x"><errorEventDefinition/></endEvent>',
+        "an error that has no errorCode",
+    ),
+    "unknown error": (
+        (
+            '<boundaryEvent id="x" attachedToRef="t"><errorEventDefinition errorRef="none"/>'
+            "</boundaryEvent>"
+        ),
+        "names no error of the file",
+    ),
+    "non-interrupting": (
+        (
+            f'<boundaryEvent id="x" attachedToRef="t" cancelActivity="false">'
+            f"{timer('timeDuration', 'PT1S')}</boundaryEvent>"
+        ),
+        "a non-interrupting boundary event",
+    ),
+    "message boundary": (
+        '<boundaryEvent id="x" attachedToRef="t"><messageEventDefinition/></boundaryEvent>',
+        "a boundary event with messageEventDefinition",
+    ),
+    "boundary of nothing": (
+        (
+            f'<boundaryEvent id="x" attachedToRef="none">{timer("timeDuration", "PT1S")}'
+            "</boundaryEvent>"
+        ),
+        "names no activity beside it",
+    ),
+    "boundary of an event": (
+        f'<boundaryEvent id="x" attachedToRef="s">{timer("timeDuration", "PT1S")}</boundaryEvent>',
+        "names no activity beside it",
+    ),
+    "timer of nothing": (
+        '<intermediateCatchEvent id="x"><timerEventDefinition/></intermediateCatchEvent>',
+        "a timer needs one of",
+    ),
+    "timer of garbage": (
+        (
+            f'<intermediateCatchEvent id="x">{timer("timeDuration", "5 minutes")}'
+            "</intermediateCatchEvent>"
+        ),
+        "no ISO 8601 duration",
+    ),
+    "cron": (
+        (
+            f'<intermediateCatchEvent id="x">{timer("timeCycle", "0 0 * * * ?")}'
+            "</intermediateCatchEvent>"
+        ),
+        "cron expressions are not supported",
+    ),
+    "way out of an end": ('<endEvent id="x"/>' + flow("x", "t"), "a flow leaves an end event"),
+    "exclusive gateway without way out": ('<exclusiveGateway id="x"/>', "no flow leaves"),
+    "condition on the only way": (
+        '<exclusiveGateway id="x"/>' + flow("x", "t", "${a}"),
+        "must not have a condition",
+    ),
+    "two flows without condition": (
+        '<exclusiveGateway id="x"/><task id="u"/>' + flow("x", "t") + flow("x", "u"),
+        "has no condition and is not the default flow",
+    ),
+    "condition on the default": (
+        '<exclusiveGateway id="x" default="x_t"/><task id="u"/>'
+        + flow("x", "t", "${a}")
+        + flow("x", "u", "${b}"),
+        "its default flow 'x_t' must not have a condition",
+    ),
+    "unknown default": ('<task id="x" default="none"/>', "names no flow that leaves it"),
+    "flow from nowhere": (
+        '<sequenceFlow id="x" sourceRef="none" targetRef="t"/>',
+        "its sourceRef 'none' names no element",
+    ),
+    "flow to nowhere": ('<sequenceFlow id="x" sourceRef="t"/>', "its targetRef '' names no"),
+    "flow through a wall": (
+        (
+            '<subProcess id="p"><startEvent id="i"/></subProcess>'
+            '<sequenceFlow id="x" sourceRef="t" targetRef="i"/>'
+        ),
+        "its targetRef 'i' lies in another sub-process",
+    ),
+    "literal condition": (
+        (
+            '<task id="u"/><sequenceFlow id="x" sourceRef="t" targetRef="u">'
+            "<conditionExpression>true</conditionExpression></sequenceFlow>"
+        ),
+        "is no expression",
+    ),
+    "condition in a script language": (
+        (
+            '<task id="u"/><sequenceFlow id="x" sourceRef="t" targetRef="u">'
+            '<conditionExpression language="groovy">a</conditionExpression></sequenceFlow>'
+        ),
+        "a condition written in groovy",
+    ),
+    "sub-process without start": ('<subProcess id="x"/>', "it has no start events"),
+    "sub-process with two starts": (
+        '<subProcess id="x"><startEvent id="i"/><startEvent id="j"/></subProcess>',
+        "it has 2 start events",
+    ),
+    "same id twice": ('<task id="x"/><task id="x"/>', "the id is used twice"),
+}
+
+
+@pytest.mark.parametrize(("body", "reason"), REFUSED_ELEMENTS.values(), ids=REFUSED_ELEMENTS)
+def test_what_is_not_supported_is_refused_with_its_id(body: str, reason: str) -> None:
+    """Everything that would run otherwise than modelled is refused, by the element's id."""
+    message = refusal(bpmn(START, TASK, path("s t"), body))
+
+    assert "x: " in message
+    assert reason in message
+
+
+def test_every_problem_is_told_at_once() -> None:
+    """One look at the refusal is enough to mend the whole file."""
+    message = refusal(bpmn('<scriptTask id="x"/><receiveTask id="y"/>'))
+
+    assert "x: scriptTask" in message
+    assert "y: receiveTask" in message
+    assert "P: it has no start events" in message
+
+
+def test_long_lists_of_problems_are_cut() -> None:
+    """A file full of problems is answered with a bounded list."""
+    message = refusal(bpmn(START, *(f'<scriptTask id="x{n}"/>' for n in range(200))))
+
+    assert message.endswith("and 150 more.")
+
+
+@pytest.mark.parametrize("kind", ["message", "timer", "signal", "conditional"])
+def test_start_events_other_than_none_are_refused(kind: str) -> None:
+    """A process begins when it is started, by nothing else."""
+    start = f'<startEvent id="s"><{kind}EventDefinition/></startEvent>'
+
+    assert f"s: a start event with {kind}EventDefinition" in refusal(bpmn(start))
+
+
+def test_file_without_executable_process_is_refused() -> None:
+    """A process must say that it is executable."""
+    message = refusal(bpmn(START).replace(b'isExecutable="true"', b""))
+
+    assert 'P: isExecutable is not "true"' in message
+
+
+def test_file_with_two_executable_processes_is_refused() -> None:
+    """There is one process a file; pools that are not executable are no matter."""
+    second = '<process id="Q" isExecutable="{}"/>'
+
+    assert "Q: the file has more than one" in refusal(bpmn(START, aside=second.format("true")))
+    assert "P" == parse_bpmn(bpmn(START, aside=second.format("false"))).id
+
+
+def test_element_without_id_is_refused_with_its_line() -> None:
+    """What has no id is named by its line."""
+    assert "line 1: <task> has no id" in refusal(bpmn(START, "<task/>"))
+
+
+def test_what_modellers_add_does_no_harm() -> None:
+    """Documentation, lanes, artifacts, data, forms, properties and job settings are accepted."""
+    process = parse_bpmn(
+        bpmn(
+            "<documentation>A process.</documentation>",
+            '<extensionElements><camunda:properties><camunda:property name="a" value="b"/>'
+            "</camunda:properties></extensionElements>",
+            '<laneSet id="ls"><lane id="l"><flowNodeRef>s</flowNodeRef></lane></laneSet>',
+            '<startEvent id="s" camunda:initiator="starter" camunda:formKey="f"'
+            ' camunda:asyncBefore="true"><extensionElements><camunda:formData>'
+            '<camunda:formField id="f" type="string"/></camunda:formData></extensionElements>'
+            "<outgoing>s_t</outgoing></startEvent>",
+            f'<serviceTask id="t" {EXTERNAL} camunda:asyncAfter="true" camunda:taskPriority="5"'
+            ' camunda:modelerTemplate="m"><extensionElements><camunda:properties/>'
+            "<camunda:failedJobRetryTimeCycle>R3/PT10M</camunda:failedJobRetryTimeCycle>"
+            '<camunda:field name="x"/></extensionElements><property id="p" name="q"/>'
+            '<dataInputAssociation id="d"/></serviceTask>',
+            '<dataObjectReference id="do" dataObjectRef="o"/><dataObject id="o"/>'
+            '<dataStoreReference id="ds"/><textAnnotation id="ta"><text>!</text></textAnnotation>'
+            '<association id="as" sourceRef="t" targetRef="ta"/><group id="g"/>',
+            path("s t"),
+            aside='<message id="m" name="n"/><signal id="si" name="n"/><category id="c"/>'
+            '<collaboration id="co"><participant id="pa" processRef="P"/></collaboration>',
+        )
+    )
+
+    assert ("s", "starter", frozenset({"a"})) == (process.start, process.initiator, process.topics)
+
+
+def test_operaton_namespace_means_the_same() -> None:
+    """Attributes in Operaton's namespace are read as Camunda's."""
+    data = bpmn(START, external("a")).replace(b"http://camunda.org", b"http://operaton.org")
+
+    assert frozenset({"a"}) == parse_bpmn(data).topics
+
+
+def test_details_of_elements_are_read() -> None:
+    """Names, topics, candidates and error codes arrive in the model."""
+    process = parse_bpmn(
+        bpmn(
+            START,
+            external("a", topic="${where}"),
+            "<userTask id='u' name='n' camunda:candidateGroups='x, ${a.b(1,2)}'/>".replace(
+                "a.b(1,2)", "l.get(1)"
+            ),
+            '<boundaryEvent id="b" attachedToRef="u"><errorEventDefinition errorRef="E"/>'
+            "</boundaryEvent>",
+            aside='<error id="E" errorCode="bad"/>',
+        )
+    )
+    work, user, caught = (process.nodes[id_].work for id_ in "aub")
+
+    assert isinstance(work, External)
+    assert isinstance(user, UserWork)
+    assert isinstance(caught, ErrorBoundary)
+    assert ("${where}", frozenset()) == (work.topic.source, process.topics)
+    assert ["x", "${l.get(1)}"] == [group.source for group in user.candidate_groups]
+    assert ("bad", ("b",)) == (caught.code, process.nodes["u"].boundary)
+
+
+# -- hostile files ---------------------------------------------------------------------------
+
+
+BOMB = b"""<?xml version="1.0"?><!DOCTYPE d [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">
+<!ENTITY c "&b;&b;&b;&b;">]><definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL">
+&c;</definitions>"""
+OUTSIDE = b"""<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL">&a;</definitions>"""
+REMOTE = b"""<!-- x --><?pi y?> <!DOCTYPE d SYSTEM "http://127.0.0.1:1/x.dtd"><definitions/>"""
+
+
+@pytest.mark.parametrize("data", [BOMB, OUTSIDE, REMOTE, b"\xef\xbb\xbf" + OUTSIDE])
+def test_doctype_is_refused_unread(data: bytes) -> None:
+    """No entity is ever expanded, no file and no address opened: there is no DOCTYPE at all."""
+    assert "DOCTYPE" in refusal(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        BOMB.decode().replace('"1.0"', '"1.0" encoding="UTF-16"').encode("utf-16"),
+        OUTSIDE.decode().encode("utf-16-le"),
+        b'<?xml version="1.0" encoding="UTF-7"?>+ADw-!DOCTYPE d+AD4-',
+        b"\x00",
+    ],
+)
+def test_encodings_that_could_hide_something_are_refused(data: bytes) -> None:
+    """Only UTF-8 and its like are read."""
+    assert "not encoded in UTF-8" in refusal(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "no well-formed XML"),
+        (b"hello", "no well-formed XML"),
+        (b"<definitions>", "no well-formed XML"),
+        (b"<definitions/>", "a BPMN 2.0 file begins with <definitions>"),
+        (b"<a>&b;</a>", "no well-formed XML"),
+    ],
+)
+def test_what_is_no_bpmn_is_refused(data: bytes, reason: str) -> None:
+    """Garbage and other XML are refused with what is expected."""
+    assert reason in refusal(data)
+
+
+def test_huge_file_is_refused_unread() -> None:
+    """A file over the limit is not parsed."""
+    with pytest.raises(TooLarge):
+        parse_bpmn(b" " * (MAX_BYTES + 1))
+
+
+def test_deep_nesting_is_refused() -> None:
+    """Sub-processes nest to a bounded depth; the parser's own limit is behind it."""
+    opened = "".join(f'<subProcess id="x{n}"><startEvent id="s{n}"/>' for n in range(60))
+    message = refusal(bpmn(START, opened, "</subProcess>" * 60))
+
+    assert "nest deeper" in message
+    assert "well-formed" in refusal(bpmn(START, "<subProcess id='x'>" * 400))
+
+
+@given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    """Whatever is sent, the answer is a refusal, not a failure."""
+    body = bpmn(START).replace(b"</process>", data + b"</process>")
+    for candidate in (data, body):
+        try:
+            parse_bpmn(candidate)
+        except Invalid:
+            continue
