@@ -15,6 +15,7 @@ from taskloom.engines.embedded.state import NewCall
 from taskloom.errors import Conflict, NotFound, Unprocessable
 from taskloom.ids import new_id
 from taskloom.ports.engine import Deployment
+from taskloom.store.driver import run
 
 _KEPT = 256
 
@@ -42,10 +43,10 @@ class Definitions:
         if process is not None:
             self._processes.move_to_end(definition_id)
             return process
-        found = await connection.exec_driver_sql(
-            "SELECT bpmn FROM engine_definitions WHERE id = %s", (definition_id,)
+        found = await run(
+            connection, "SELECT bpmn FROM engine_definitions WHERE id = %s", (definition_id,)
         )
-        bpmn = found.scalar_one_or_none()
+        bpmn = found.scalar()
         if bpmn is None:
             raise NotFound(f"There is no process definition {definition_id}.")
         process = parse_bpmn(bytes(bpmn))
@@ -59,11 +60,13 @@ class Definitions:
         digest = hashlib.sha256(bpmn).hexdigest()
         process = parse_bpmn(bpmn)
         # one deployment of a workflow at a time, so that versions follow each other
-        await connection.exec_driver_sql(
+        await run(
+            connection,
             "SELECT pg_advisory_xact_lock(hashtextextended('engine_definitions:' || %s, 0))",
             (workflow_key,),
         )
-        found = await connection.exec_driver_sql(
+        found = await run(
+            connection,
             "SELECT id, version, digest FROM engine_definitions"
             " WHERE workflow_key = %s ORDER BY version DESC LIMIT 1",
             (workflow_key,),
@@ -74,7 +77,8 @@ class Definitions:
         else:
             definition_id = str(new_id())
             version = 1 if latest is None else latest.version + 1
-            await connection.exec_driver_sql(
+            await run(
+                connection,
                 "INSERT INTO engine_definitions"
                 " (id, workflow_key, version, process_id, digest, topics, bpmn)"
                 " VALUES (%s, %s, %s, %s, %s, %s::json, %s)",
@@ -99,10 +103,13 @@ class Definitions:
     async def undeploy(self, connection: AsyncConnection, definition_ids: Sequence[str]) -> None:
         """Remove definitions; raises `Conflict` while instances of them run."""
         ids = list(definition_ids)
-        await connection.exec_driver_sql(
-            "SELECT FROM engine_definitions WHERE id = ANY(%s) ORDER BY seq FOR UPDATE", (ids,)
+        await run(
+            connection,
+            "SELECT FROM engine_definitions WHERE id = ANY(%s) ORDER BY seq FOR UPDATE",
+            (ids,),
         )
-        running = await connection.exec_driver_sql(
+        running = await run(
+            connection,
             "SELECT workflow_key, version, count(*) FROM engine_instances"
             " WHERE definition_id = ANY(%s) AND state = 'active'"
             " GROUP BY workflow_key, version ORDER BY workflow_key, version",
@@ -114,9 +121,7 @@ class Definitions:
                 f"{row.count} instances of {row.workflow_key} version {row.version} are running:"
                 " let them end, or delete their tasks first."
             )
-        await connection.exec_driver_sql(
-            "DELETE FROM engine_definitions WHERE id = ANY(%s)", (ids,)
-        )
+        await run(connection, "DELETE FROM engine_definitions WHERE id = ANY(%s)", (ids,))
 
     async def find(
         self, connection: AsyncConnection, workflow_key: str, definition_id: str | None
@@ -168,7 +173,7 @@ class Definitions:
 
 
 async def _first(connection: AsyncConnection, statement: str, *parameters: object) -> Any | None:
-    return (await connection.exec_driver_sql(statement, parameters)).first()
+    return (await run(connection, statement, parameters)).first()
 
 
 def _row_to_definition(row: Any) -> Definition:

@@ -10,6 +10,7 @@ from taskloom.engines.embedded.records import storable, to_instance
 from taskloom.engines.embedded.scopes import visible_variables
 from taskloom.engines.embedded.statements import FETCH
 from taskloom.ports.engine import ExternalTask, Outcome
+from taskloom.store.driver import run
 
 
 async def fetch(
@@ -23,9 +24,7 @@ async def fetch(
 ) -> list[ExternalTask]:
     """Lock up to `limit` due tasks of these topics for a worker, the oldest first."""
     wanted = sorted({storable(topic) for topic in topics})
-    result = await connection.exec_driver_sql(
-        FETCH, (wanted, now, limit, limit, storable(worker_id), until)
-    )
+    result = await run(connection, FETCH, (wanted, now, limit, limit, storable(worker_id), until))
     return [_row_to_task(row) for row in result]
 
 
@@ -33,7 +32,8 @@ async def put_off(
     connection: AsyncConnection, task_id: str, message: str, *, retries: int, due_at: datetime
 ) -> None:
     """Free a failed task, whose row is locked, for its next try; with 0 retries there is none."""
-    await connection.exec_driver_sql(
+    await run(
+        connection,
         "UPDATE engine_external_tasks"
         " SET retries = %s, available_at = %s, error = %s, worker_id = NULL WHERE id = %s",
         (retries, due_at, storable(message), task_id),
@@ -44,7 +44,8 @@ async def restart(
     connection: AsyncConnection, task_id: str, *, retries: int, now: datetime
 ) -> None:
     """Give a stopped task, whose tree is locked, more tries."""
-    await connection.exec_driver_sql(
+    await run(
+        connection,
         "UPDATE engine_external_tasks"
         " SET retries = %s, available_at = %s, worker_id = NULL WHERE id = %s",
         (retries, now, task_id),
@@ -55,21 +56,21 @@ async def extend(
     connection: AsyncConnection, task_id: str, worker_id: str, until: datetime
 ) -> Outcome:
     """Hold a task longer, if this worker holds it."""
-    held = await connection.exec_driver_sql(
+    held = await run(
+        connection,
         "UPDATE engine_external_tasks SET available_at = %s WHERE id = %s AND worker_id = %s",
         (until, task_id, storable(worker_id)),
     )
     if held.rowcount:
         return Outcome.DONE
-    found = await connection.exec_driver_sql(
-        "SELECT FROM engine_external_tasks WHERE id = %s", (task_id,)
-    )
+    found = await run(connection, "SELECT FROM engine_external_tasks WHERE id = %s", (task_id,))
     return Outcome.GONE if found.first() is None else Outcome.LOCK_LOST
 
 
 async def free(connection: AsyncConnection, worker_id: str, now: datetime) -> int:
     """Free what a worker holds, but for what is being changed at this moment."""
-    result = await connection.exec_driver_sql(
+    result = await run(
+        connection,
         "UPDATE engine_external_tasks SET worker_id = NULL, available_at = %s WHERE seq IN ("
         " SELECT seq FROM engine_external_tasks WHERE worker_id = %s FOR UPDATE SKIP LOCKED)",
         (now, storable(worker_id)),

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from taskloom.engines.embedded.records import storable
 from taskloom.ids import new_id
 from taskloom.ports.engine import ChangeKind
+from taskloom.store.driver import run
 
 _MAX_MESSAGE = 4_000
 
@@ -25,13 +26,15 @@ async def open_incident(
 ) -> None:
     """Note that an external task, or the timer of this number, has stopped; its tree is locked."""
     text = storable(message)[:_MAX_MESSAGE]
-    await connection.exec_driver_sql(
+    await run(
+        connection,
         "INSERT INTO engine_incidents"
         " (id, instance_id, root_id, activity_id, element_id, timer_seq, message, created_at)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
         (str(new_id()), instance_id, root_id, activity_id, element_id, timer, text, now),
     )
-    await connection.exec_driver_sql(
+    await run(
+        connection,
         "INSERT INTO engine_changes (kind, instance_id, root_id, details)"
         " VALUES (%s, %s, %s, %s::json)",
         (ChangeKind.INCIDENT_CREATED, instance_id, root_id, json.dumps({"message": text})),
@@ -40,4 +43,4 @@ async def open_incident(
 
 async def close_incident(connection: AsyncConnection, incident_id: str) -> None:
     """Take an incident away, as its work is tried again."""
-    await connection.exec_driver_sql("DELETE FROM engine_incidents WHERE id = %s", (incident_id,))
+    await run(connection, "DELETE FROM engine_incidents WHERE id = %s", (incident_id,))

@@ -15,6 +15,7 @@ from taskloom.engines.embedded.incidents import open_incident
 from taskloom.engines.embedded.state import Fire
 from taskloom.engines.embedded.stepping import Stepper
 from taskloom.errors import TaskloomError, Temporary
+from taskloom.store.driver import run
 from taskloom.store.transaction import Transaction
 
 log = structlog.get_logger()
@@ -52,7 +53,7 @@ class Timers:
         """Take up to `limit` due timers, the oldest first; they fall due again after `lease`."""
         now = self._stepper.now()
         async with self._stepper.database.begin() as tx:
-            result = await tx.connection.exec_driver_sql(_CLAIM, (now + lease, now, limit))
+            result = await run(tx.connection, _CLAIM, (now + lease, now, limit))
             timers = [DueTimer(number=row.seq, attempts=row.attempts) for row in result]
         return sorted(timers, key=lambda timer: timer.number)
 
@@ -60,7 +61,7 @@ class Timers:
         """Hold claimed timers longer, counted from now."""
         until = self._stepper.now() + lease
         async with self._stepper.database.begin() as tx:
-            await tx.connection.exec_driver_sql(_RENEW, (until, [item.number for item in items]))
+            await run(tx.connection, _RENEW, (until, [item.number for item in items]))
 
     async def handle(self, timer: DueTimer) -> None:
         """Fire a claimed timer, or open an incident for it."""
@@ -72,29 +73,38 @@ class Timers:
         except Exception as exc:
             hopeless = isinstance(exc, TaskloomError) or timer.attempts >= MAX_ATTEMPTS
             if not hopeless:
-                raise
+                raise  # likewise
             log.warning("timer.stopped", timer=timer.number, error=str(exc))
             await self._stop(timer, str(exc))
 
     async def run_due(self, limit: int) -> int:
-        """Fire up to `limit` due timers; return how many were claimed."""
+        """Fire up to `limit` due timers; return how many were claimed.
+
+        One that cannot fire now falls due again later and holds up no other.
+        """
         timers = await self.claim(limit, _LEASE)
         for timer in timers:
-            await self.handle(timer)
+            try:
+                await self.handle(timer)
+            except Temporary as exc:
+                log.warning("timer.put-off", timer=timer.number, error=exc.message)
+            except Exception:
+                log.exception("timer.failed", timer=timer.number, attempts=timer.attempts)
         return len(timers)
 
     async def next_due(self) -> datetime | None:
         """Tell when the next timer is due, or its lease ends; None if there is none."""
         async with self._stepper.database.begin() as tx:
-            found = await tx.connection.exec_driver_sql(
-                "SELECT min(due_at) FROM engine_timers WHERE NOT stopped"
+            found = await run(
+                tx.connection, "SELECT min(due_at) FROM engine_timers WHERE NOT stopped"
             )
-            due: datetime | None = found.scalar_one()
+            due: datetime | None = found.scalar()
         return due
 
     async def restart(self, tx: Transaction, number: int, *, retries: int) -> None:
         """Let a stopped timer fire now, with `retries` attempts before the next incident."""
-        await tx.connection.exec_driver_sql(
+        await run(
+            tx.connection,
             "UPDATE engine_timers SET stopped = false, due_at = %s, attempts = %s WHERE seq = %s",
             (self._stepper.now(), MAX_ATTEMPTS - max(1, retries), number),
         )
@@ -105,17 +115,17 @@ class Timers:
         if row is None:
             return  # its activity is over
         await self._stepper.take(tx, row, Fire(activity_id=row.activity_id, element=row.element_id))
-        await tx.connection.exec_driver_sql(
-            "DELETE FROM engine_timers WHERE seq = %s", (timer.number,)
-        )
+        await run(tx.connection, "DELETE FROM engine_timers WHERE seq = %s", (timer.number,))
 
     async def _stop(self, timer: DueTimer, message: str) -> None:
         async with self._stepper.database.begin() as tx:
             row = await records.lock(tx.connection, "timer", timer.number)
             if row is None:
                 return
-            await tx.connection.exec_driver_sql(
-                "UPDATE engine_timers SET stopped = true WHERE seq = %s", (timer.number,)
+            await run(
+                tx.connection,
+                "UPDATE engine_timers SET stopped = true WHERE seq = %s",
+                (timer.number,),
             )
             await open_incident(
                 tx.connection,

@@ -18,6 +18,7 @@ from taskloom.engines.embedded.state import (
 )
 from taskloom.engines.embedded.statements import LOAD, LOAD_CALLED, LOCK, write_statement
 from taskloom.ports.engine import ChangeKind, EngineUserTask, InstanceState
+from taskloom.store.driver import run
 
 
 async def lock(connection: AsyncConnection, kind: str, key: object) -> Any | None:
@@ -26,7 +27,7 @@ async def lock(connection: AsyncConnection, kind: str, key: object) -> Any | Non
     Gives the root's row with the row's own columns (`at` is the instance it lies in), or None if
     it is gone.
     """
-    return (await connection.exec_driver_sql(LOCK[kind], (key,))).first()
+    return (await run(connection, LOCK[kind], (key,))).first()
 
 
 async def load_locked(connection: AsyncConnection, row: Any) -> tuple[Live, State] | None:
@@ -38,7 +39,8 @@ async def load_locked(connection: AsyncConnection, row: Any) -> tuple[Live, Stat
 
 async def load_instance(connection: AsyncConnection, instance_id: str) -> tuple[Live, State] | None:
     """Load an active instance whose tree is locked."""
-    found = await connection.exec_driver_sql(
+    found = await run(
+        connection,
         LOAD,
         (instance_id,),
     )
@@ -48,7 +50,8 @@ async def load_instance(connection: AsyncConnection, instance_id: str) -> tuple[
 
 async def load_called(connection: AsyncConnection, activity_id: str) -> tuple[Live, State] | None:
     """Load the active instance that a call activity started; its tree is locked."""
-    found = await connection.exec_driver_sql(
+    found = await run(
+        connection,
         LOAD_CALLED,
         (activity_id,),
     )
@@ -101,8 +104,8 @@ async def _execute(
     if not document:
         return False
     parameter = json.dumps({"now": now.isoformat(), **document}, separators=(",", ":"))
-    result = await connection.exec_driver_sql(write_statement(tuple(document)), (parameter,))
-    return bool(result.scalar_one())
+    result = await run(connection, write_statement(tuple(document)), (parameter,))
+    return bool(result.scalar())
 
 
 def _document(batch: Batch, now: datetime) -> dict[str, list[Any]]:
