@@ -217,7 +217,6 @@ def upgrade() -> None:
         sa.Column("metadata", JsonText(), nullable=True),
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("notes", sa.Text(), nullable=True),
-        sa.Column("workflow_key", sa.Text(), nullable=True),
         sa.Column("event_id", sa.Uuid(), nullable=True),
         sa.Column("origin_instance_id", sa.Text(), nullable=True),
         sa.Column("external_task_id", sa.Text(), nullable=True),

@@ -124,6 +124,7 @@ def upgrade() -> None:
         sa.Column("scheme", sa.Text(), server_default=sa.text("'Both'"), nullable=False),
         sa.Column("delivery", JsonText(), nullable=False),
         sa.Column("suspended", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("paused_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("disabled_reason", sa.Text(), nullable=True),
         sa.Column("managed_by", sa.Text(), server_default=sa.text("'api'"), nullable=False),

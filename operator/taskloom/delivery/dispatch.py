@@ -24,7 +24,6 @@ from taskloom.domain.retry import (
     RetryDecision,
     Schedule,
     Verdict,
-    custom_schedule,
     default_schedule_for,
     next_attempt,
 )
@@ -39,6 +38,7 @@ from taskloom.store.transaction import Transaction
 log = structlog.get_logger()
 
 _MOST_KNOWN = 10_000
+_SPARED = timedelta(seconds=5)  # if the endpoint does not say for how long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,7 @@ class _Settled:
     attempt: Attempt
     subscription_id: UUID
     decision: RetryDecision
+    spared_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +137,10 @@ class Dispatcher:
         """Make one attempt, and record it with its consequence."""
         try:
             started_at = self._now()
+            schedule = schedule_of(item.subscription)
             result, verdict = await self._attempt(item, started_at)
             decision = next_attempt(
-                schedule_of(item.subscription),
+                schedule,
                 item.delivery.attempt,
                 self._now(),
                 verdict,
@@ -149,6 +151,7 @@ class Dispatcher:
                     attempt=_attempt_of(item, started_at, result),
                     subscription_id=item.subscription.id,
                     decision=decision,
+                    spared_until=spared_until(verdict, self._now()),
                 )
             )
             _log(item, result, decision)
@@ -187,6 +190,10 @@ class Dispatcher:
                 ]
             )
             for settled in batch:
+                if settled.spared_until is not None:
+                    await tx.webhooks.pause_subscription(
+                        settled.subscription_id, settled.spared_until
+                    )
                 if settled.decision.disables_subscription:
                     await tx.webhooks.disable_subscription(
                         settled.subscription_id, settled.decision.reason
@@ -201,12 +208,19 @@ _STATES = {
 }
 
 
+def spared_until(verdict: Verdict, now: datetime) -> datetime | None:
+    """Give the moment until which an endpoint that is overloaded is sent nothing at all."""
+    if verdict.outcome is not AttemptOutcome.THROTTLE:
+        return None
+    return now + (verdict.retry_after or _SPARED)
+
+
 def schedule_of(subscription: Subscription) -> Schedule:
     """Give a subscription's own schedule, or the one for its kind of host."""
     delays = subscription.delivery.schedule
-    if delays is None:
+    if not delays:
         return default_schedule_for(subscription.host)
-    return custom_schedule([timedelta(seconds=delay) for delay in delays])
+    return Schedule(delays=tuple(timedelta(seconds=delay) for delay in delays))
 
 
 def _attempt_of(item: Consignment, started_at: datetime, result: SendResult) -> Attempt:

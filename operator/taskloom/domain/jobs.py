@@ -61,6 +61,18 @@ class Job:
     finished_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOrder:
+    """A start job with its event (None for a task's start) and its mapping's expressions."""
+
+    job: Job
+    event_key: str | None
+    event_payload: str | None  # JSON text
+    event_source: str | None
+    variables: str | None
+    business_key: str | None
+
+
 MAX_ATTEMPTS = 60
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 60.0

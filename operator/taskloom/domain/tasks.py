@@ -1,6 +1,6 @@
 """Tasks and user tasks, and which change of status is allowed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -54,7 +54,6 @@ class Task:
     metadata: str | None  # JSON text
     external_id: str | None
     notes: str | None
-    workflow_key: str | None
     event_id: UUID | None
     origin_instance_id: str | None
     external_task_id: str | None
@@ -120,29 +119,40 @@ def check_task_fields(given: Mapping[str, Any], *, where: str = "") -> dict[str,
     """
     values: dict[str, Any] = {}
     for name, value in given.items():
-        field = f"{where}{name}"
-        if name in _DATES:
-            values[_DATES[name]] = None if value is None else _instant(value, field)
-        elif name == "status":
-            values["status"] = _member(TaskStatus, value, field)
-        elif name == "priority":
-            values["priority"] = _member(Priority, value, field)
-        elif name == "metadata":
-            if not isinstance(value, dict | None):
-                raise Invalid(f"{field} must be an object, not {_kind(value)}.", field=field)
-            values["metadata"] = value
-        elif name == "key":
-            if not isinstance(value, str) or not value:
-                raise Invalid(f"{field} must be a non-empty string.", field=field)
-            values["key"] = value
-        elif name in _TEXTS:
-            if not isinstance(value, str | None):
-                raise Invalid(f"{field} must be a string, not {_kind(value)}.", field=field)
-            values[_TEXTS[name]] = value
-        else:
+        if name not in _READERS:
             known = ", ".join(TASK_FIELDS)
-            raise Invalid(f"{field} is not a field of a task: use {known}.", field=field)
+            raise Invalid(
+                f"{where}{name} is not a field of a task: use {known}.", field=f"{where}{name}"
+            )
+        column, read = _READERS[name]
+        values[column] = read(value, f"{where}{name}")
     return values
+
+
+def _key(value: Any, field: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise Invalid(f"{field} must be a non-empty string.", field=field)
+    return value
+
+
+def _text(value: Any, field: str) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise Invalid(f"{field} must be a string, not {_kind(value)}.", field=field)
+
+
+def _object(value: Any, field: str) -> dict[str, Any] | None:
+    if value is None or isinstance(value, dict):
+        return value
+    raise Invalid(f"{field} must be an object, not {_kind(value)}.", field=field)
+
+
+def _status(value: Any, field: str) -> TaskStatus:
+    return _member(TaskStatus, value, field)
+
+
+def _priority(value: Any, field: str) -> Priority:
+    return _member(Priority, value, field)
 
 
 def _member(kind: type[_E], value: Any, field: str) -> _E:
@@ -153,19 +163,29 @@ def _member(kind: type[_E], value: Any, field: str) -> _E:
         raise Invalid(f"{field} must be one of {allowed}, not {value!r}.", field=field) from None
 
 
-def _instant(value: Any, field: str) -> datetime:
+def _instant(value: Any, field: str) -> datetime | None:
+    if value is None:
+        return None
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise Invalid(
             f"{field} must be a date-time such as 2026-11-24T10:00:00Z, not {value!r}.", field=field
         ) from None
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=UTC)
-    return moment
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _kind(value: Any) -> str:
     return {bool: "a boolean", int: "a number", float: "a number", str: "a string"}.get(
         type(value), "null" if value is None else type(value).__name__
     )
+
+
+_READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "key": ("key", _key),
+    "status": ("status", _status),
+    "priority": ("priority", _priority),
+    "metadata": ("metadata", _object),
+    **{name: (column, _text) for name, column in _TEXTS.items()},
+    **{name: (column, _instant) for name, column in _DATES.items()},
+}

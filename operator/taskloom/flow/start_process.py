@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from uuid import UUID
 
-from taskloom.domain.jobs import Job
+from taskloom.domain.jobs import Job, StartOrder
 from taskloom.errors import Permanent
 from taskloom.flow.adopt import adopt_user_tasks
 from taskloom.flow.filters import evaluate, evaluate_variables
@@ -22,40 +21,37 @@ async def start_process(services: Services, job: Job) -> None:
     """
     engine = services.engine
     async with services.tasks.begin() as tx:
-        taken = await tx.jobs.take(job.id)
-        if taken is None:
+        order = await tx.jobs.take_start(job.id)
+        if order is None:
             return
-        request = await _request(tx, taken)
+        request = _request(order)
         if engine.joins(tx):
             instance = await engine.start(request, tx=tx)
-            open_tasks = await engine.user_tasks([instance.root_id], tx=tx) if taken.task_id else ()
-            await _record(tx, taken, instance, open_tasks)
+            open_tasks = await engine.user_tasks([instance.root_id], tx=tx) if job.task_id else ()
+            await _record(tx, job, instance, open_tasks)
             return
     instance = await engine.start(request)
-    open_tasks = await engine.user_tasks([instance.root_id]) if taken.task_id else ()
+    open_tasks = await engine.user_tasks([instance.root_id]) if job.task_id else ()
     async with services.tasks.begin() as tx:
-        await _record(tx, taken, instance, open_tasks)
+        await _record(tx, job, instance, open_tasks)
 
 
-async def _request(tx: Transaction, job: Job) -> StartRequest:
+def _request(order: StartOrder) -> StartRequest:
+    job = order.job
     workflow_key = job.payload["workflow_key"]
     if job.task_id is not None:
         return child_start(job.task_id, workflow_key)
-    event = None if job.event_id is None else await tx.events.get(job.event_id)
-    if event is None:
+    if order.event_key is None or order.event_payload is None:
         raise Permanent(f"The event {job.event_id} is no longer stored: nothing can be started.")
-    mapping = await tx.mappings.event_mapping(UUID(job.payload["mapping_id"]))
-    payload = json.loads(event.payload)
-    business_key: str | None = None
-    if mapping is not None and mapping.business_key is not None:
-        business_key = str(evaluate(mapping.business_key, event.key, payload, event.source))
+    payload = json.loads(order.event_payload)
+    event = (order.event_key, payload, order.event_source)
     return StartRequest(
         workflow_key=workflow_key,
         start_id=str(job.id),
-        business_key=business_key,
-        variables=evaluate_variables(
-            mapping.variables if mapping else None, event.key, payload, event.source
+        business_key=(
+            None if order.business_key is None else str(evaluate(order.business_key, *event))
         ),
+        variables=evaluate_variables(order.variables, *event),
     )
 
 

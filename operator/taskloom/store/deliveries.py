@@ -5,13 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.deliveries import Attempt, ClaimedDelivery, Delivery, DeliveryState
 from taskloom.domain.events import TellableEvent
+from taskloom.store.driver import as_parameter, run
 from taskloom.store.tables import attempts, deliveries
 
 # Each subscription has places of its own, so a slow one holds up no other.  Those with something
@@ -32,6 +31,7 @@ WITH RECURSIVE waiting AS (
     JOIN client_apps AS c ON c.id = s.client_id
     LEFT JOIN jsonb_to_recordset(%(in_flight)s::jsonb) AS f (id uuid, count int) ON f.id = s.id
     WHERE NOT s.suspended AND s.disabled_at IS NULL AND NOT c.suspended
+        AND (s.paused_until IS NULL OR s.paused_until <= now())
 ), due AS (
     SELECT d.id FROM places CROSS JOIN LATERAL (
         SELECT id FROM deliveries
@@ -52,11 +52,31 @@ JOIN webhook_subscriptions AS s ON s.id = d.subscription_id
 JOIN client_apps AS c ON c.id = s.client_id
 """
 
+_INSERT = """
+INSERT INTO deliveries (id, outgoing_event_id, subscription_id)
+SELECT id, outgoing_event_id, subscription_id
+FROM jsonb_to_recordset(%s::jsonb) AS row (
+    id uuid, outgoing_event_id uuid, subscription_id uuid)
+ON CONFLICT DO NOTHING
+"""
+
 _SETTLE = """
+WITH settled AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS row (
+        id uuid, number smallint, started_at timestamptz, milliseconds int, status smallint,
+        error text, response_headers text, response_body text, state text, due_at timestamptz)
+), recorded AS (
+    INSERT INTO attempts (delivery_id, number, started_at, milliseconds, status, error,
+        response_headers, response_body)
+    SELECT id, number, started_at, milliseconds, status, error, response_headers::json,
+        response_body
+    FROM settled
+    ON CONFLICT DO NOTHING
+)
 UPDATE deliveries AS d
 SET state = s.state, due_at = coalesce(s.due_at, d.due_at), leased_until = NULL,
     finished_at = CASE WHEN s.state = 'pending' THEN NULL ELSE now() END
-FROM jsonb_to_recordset(%s::jsonb) AS s (id uuid, state text, due_at timestamptz)
+FROM settled AS s
 WHERE d.id = s.id AND d.state = 'pending'
 """
 
@@ -71,16 +91,13 @@ class Deliveries:
         """Insert pending deliveries (id, outgoing event, subscription); those there stay."""
         if not rows:
             return
-        await self._connection.execute(
-            insert(deliveries)
-            .values(
-                [
-                    {"id": id_, "outgoing_event_id": event, "subscription_id": subscription}
-                    for id_, event, subscription in rows
-                ]
-            )
-            .on_conflict_do_nothing()
+        parameter = as_parameter(
+            [
+                {"id": id_, "outgoing_event_id": event, "subscription_id": subscription}
+                for id_, event, subscription in rows
+            ]
         )
+        await run(self._connection, _INSERT, (parameter,))
 
     async def claim(
         self, limit: int, in_flight: Mapping[UUID, int], lease: timedelta
@@ -90,12 +107,13 @@ class Deliveries:
         `in_flight` says how many of each subscription are under way here already.
         """
         counts = [{"id": id_, "count": count} for id_, count in in_flight.items()]
-        result = await self._connection.exec_driver_sql(
+        result = await run(
+            self._connection,
             _CLAIM,
             {
                 "limit": limit,
                 "lease": lease,
-                "in_flight": msgspec.json.encode(counts).decode(),
+                "in_flight": as_parameter(counts),
             },
         )
         return [_row_to_claimed(row) for row in result]
@@ -122,11 +140,10 @@ class Deliveries:
 
     async def settle(self, rows: Sequence[tuple[Attempt, DeliveryState, datetime | None]]) -> None:
         """Record attempts and what follows from each, together."""
-        await self._connection.execute(
-            insert(attempts).on_conflict_do_nothing(),
+        parameter = as_parameter(
             [
                 {
-                    "delivery_id": attempt.delivery_id,
+                    "id": attempt.delivery_id,
                     "number": attempt.number,
                     "started_at": attempt.started_at,
                     "milliseconds": attempt.milliseconds,
@@ -134,15 +151,13 @@ class Deliveries:
                     "error": attempt.error,
                     "response_headers": attempt.response_headers,
                     "response_body": attempt.response_body,
+                    "state": state,
+                    "due_at": due_at,
                 }
-                for attempt, _, _ in rows
-            ],
+                for attempt, state, due_at in rows
+            ]
         )
-        states = [
-            {"id": attempt.delivery_id, "state": state, "due_at": due_at}
-            for attempt, state, due_at in rows
-        ]
-        await self._connection.exec_driver_sql(_SETTLE, (msgspec.json.encode(states).decode(),))
+        await run(self._connection, _SETTLE, (parameter,))
 
     async def of_outgoing(self, event_ids: Sequence[UUID]) -> list[Delivery]:
         """List the deliveries of some outgoing events."""

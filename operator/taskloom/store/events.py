@@ -10,11 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.events import Event, NewEvent, Route
 from taskloom.domain.query_tree import Filter, Where
+from taskloom.store.driver import as_parameter, run
 from taskloom.store.filters import Columns, page, query_bounds, where_clause
 from taskloom.store.tables import events
 
-# One parameter of JSON carries any number of rows: the fastest way in, measured.
-# The payload rides inside it as a string, so that its text is stored exactly as it came.
 _INSERT = """
 INSERT INTO events (id, key, payload, source, description, origin, idempotency_key, routing)
 SELECT id, key, payload::json, source, description, origin, idempotency_key, routing::json
@@ -44,7 +43,7 @@ class Events:
 
     async def add(self, rows: Sequence[tuple[NewEvent, tuple[Route, ...]]]) -> set[UUID]:
         """Insert events with their routes; return the ids that were new."""
-        parameter = msgspec.json.encode(
+        parameter = as_parameter(
             [
                 {
                     "id": event.id,
@@ -58,8 +57,8 @@ class Events:
                 }
                 for event, routes in rows
             ]
-        ).decode()
-        result = await self._connection.exec_driver_sql(_INSERT, (parameter,))
+        )
+        result = await run(self._connection, _INSERT, (parameter,))
         return {row.id for row in result}
 
     async def get(self, event_id: UUID) -> Event | None:

@@ -9,7 +9,8 @@ import msgspec
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from taskloom.domain.jobs import Job, JobKind, JobState, NewJob, retry_delay
+from taskloom.domain.jobs import Job, JobKind, JobState, NewJob, StartOrder, retry_delay
+from taskloom.store.driver import as_parameter, run
 from taskloom.store.tables import jobs
 
 _INSERT = """
@@ -30,6 +31,22 @@ RETURNING id, kind, state, payload, event_id, task_id, instance_id, attempts, er
 """
 
 
+_TAKE_START = """
+SELECT j.*, e.key AS event_key, e.payload AS event_payload, e.source AS event_source,
+    m.variables, m.business_key
+FROM jobs AS j
+LEFT JOIN events AS e ON e.id = j.event_id
+LEFT JOIN event_workflows AS m ON m.id = (j.payload ->> 'mapping_id')::uuid
+WHERE j.id = %s AND j.state = 'ready' FOR UPDATE OF j SKIP LOCKED
+"""
+
+_FINISH = """
+UPDATE jobs SET state = 'done', finished_at = now(), instance_id = %s, leased_until = NULL,
+    error = NULL
+WHERE id = %s
+"""
+
+
 class Jobs:
     """The jobs table."""
 
@@ -40,7 +57,7 @@ class Jobs:
         """Leave jobs; one that is there already (by id) stays as it is."""
         if not new:
             return
-        parameter = msgspec.json.encode(
+        parameter = as_parameter(
             [
                 {
                     "id": job.id,
@@ -51,12 +68,12 @@ class Jobs:
                 }
                 for job in new
             ]
-        ).decode()
-        await self._connection.exec_driver_sql(_INSERT, (parameter,))
+        )
+        await run(self._connection, _INSERT, (parameter,))
 
     async def claim(self, limit: int, lease: timedelta) -> list[Job]:
         """Take up to `limit` due jobs, oldest first; unfinished ones fall due after `lease`."""
-        result = await self._connection.exec_driver_sql(_CLAIM, (lease, lease, limit))
+        result = await run(self._connection, _CLAIM, (lease, lease, limit))
         return sorted((_row_to_job(row) for row in result), key=lambda job: job.created_on)
 
     async def take(self, job_id: UUID) -> Job | None:
@@ -68,6 +85,20 @@ class Jobs:
         )
         row = result.first()
         return None if row is None else _row_to_job(row)
+
+    async def take_start(self, job_id: UUID) -> StartOrder | None:
+        """Lock a start job as `take` does, and read all that the start depends on."""
+        row = (await run(self._connection, _TAKE_START, (job_id,))).first()
+        if row is None:
+            return None
+        return StartOrder(
+            job=_row_to_job(row),
+            event_key=row.event_key,
+            event_payload=row.event_payload,
+            event_source=row.event_source,
+            variables=row.variables,
+            business_key=row.business_key,
+        )
 
     async def renew(self, ids: Sequence[UUID], lease: timedelta) -> None:
         """Hold claimed jobs longer, counted from now."""
@@ -88,17 +119,7 @@ class Jobs:
 
     async def finish(self, job_id: UUID, *, instance_id: str | None = None) -> None:
         """Mark a job done."""
-        await self._connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job_id)
-            .values(
-                state=JobState.DONE,
-                finished_at=func.now(),
-                instance_id=instance_id,
-                leased_until=None,
-                error=None,
-            )
-        )
+        await run(self._connection, _FINISH, (instance_id, job_id))
 
     async def retry(self, job: Job, error: str, *, delay: timedelta | None = None) -> JobState:
         """Let a failed job fall due again, or give it up; return its new state."""
@@ -127,7 +148,8 @@ class Jobs:
 
     async def revive(self, kind: JobKind, workflow_key: str) -> int:
         """Make the dead start jobs of a workflow due again, as it has become known."""
-        result = await self._connection.exec_driver_sql(
+        result = await run(
+            self._connection,
             "UPDATE jobs SET state = 'ready', due_at = now(), attempts = 0, finished_at = NULL"
             " WHERE state = 'dead' AND kind = %s AND payload ->> 'workflow_key' = %s",
             (kind, workflow_key),
@@ -143,12 +165,13 @@ class Jobs:
 
     async def event_of_instance(self, instance_id: str) -> UUID | None:
         """Find the event that a root instance descends from, by its job or by its task."""
-        result = await self._connection.exec_driver_sql(
+        result = await run(
+            self._connection,
             "SELECT event_id FROM jobs WHERE instance_id = %(id)s"
             " UNION ALL SELECT event_id FROM tasks WHERE external_id = %(id)s LIMIT 1",
             {"id": instance_id},
         )
-        event_id: UUID | None = result.scalar_one_or_none()
+        event_id: UUID | None = result.scalar()
         return event_id
 
     async def count_by_state(self) -> dict[tuple[str, str], int]:

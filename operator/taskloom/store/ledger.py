@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from taskloom.store.driver import run
 from taskloom.store.tables import external_task_ledger as ledger
 
 
@@ -28,6 +28,17 @@ class LedgerEntry:
     finished_at: datetime
 
 
+_PUT = """
+INSERT INTO external_task_ledger AS l (external_task_id, topic, root_instance_id, state,
+    variables, error, started_at, finished_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (external_task_id) DO UPDATE SET state = excluded.state,
+    variables = excluded.variables, error = excluded.error, attempts = l.attempts + 1,
+    started_at = excluded.started_at, finished_at = excluded.finished_at
+WHERE l.state <> 'done'
+"""
+
+
 class Ledger:
     """The external_task_ledger table."""
 
@@ -44,23 +55,19 @@ class Ledger:
 
     async def put(self, entry: LedgerEntry) -> None:
         """Record what became of an external task; what is done stays done."""
-        values = {
-            "topic": entry.topic,
-            "root_instance_id": entry.root_instance_id,
-            "state": entry.state,
-            "variables": msgspec.json.encode(entry.variables).decode(),
-            "error": entry.error,
-            "started_at": entry.started_at,
-            "finished_at": entry.finished_at,
-        }
-        await self._connection.execute(
-            insert(ledger)
-            .values(external_task_id=entry.external_task_id, **values)
-            .on_conflict_do_update(
-                index_elements=["external_task_id"],
-                set_={**values, "attempts": ledger.c.attempts + 1},
-                where=ledger.c.state != "done",
-            )
+        await run(
+            self._connection,
+            _PUT,
+            (
+                entry.external_task_id,
+                entry.topic,
+                entry.root_instance_id,
+                entry.state,
+                msgspec.json.encode(entry.variables).decode(),
+                entry.error,
+                entry.started_at,
+                entry.finished_at,
+            ),
         )
 
     async def of_instances(self, root_instance_ids: Sequence[str]) -> list[LedgerEntry]:

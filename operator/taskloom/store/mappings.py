@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.events import EVERY_KEY
 from taskloom.domain.workflows import EventMapping, TaskMapping
+from taskloom.store.driver import run
 from taskloom.store.tables import event_workflows, task_workflows
 
 
@@ -27,12 +28,12 @@ class Mappings:
 
     async def event_mappings_for(self, keys: set[str]) -> list[EventMapping]:
         """List the mappings of these event keys and of every key, oldest first."""
-        result = await self._connection.execute(
-            select(event_workflows)
-            .where(event_workflows.c.event_key.in_({*keys, EVERY_KEY}))
-            .order_by(event_workflows.c.created_on, event_workflows.c.id)
+        rows = await run(
+            self._connection,
+            "SELECT * FROM event_workflows WHERE event_key = ANY(%s) ORDER BY created_on, id",
+            ([*keys, EVERY_KEY],),
         )
-        return [_row_to_event_mapping(row) for row in result]
+        return [_row_to_event_mapping(row) for row in rows]
 
     async def event_mapping(self, mapping_id: UUID) -> EventMapping | None:
         """Look one up."""
@@ -74,12 +75,12 @@ class Mappings:
 
     async def task_mappings_for(self, keys: set[str]) -> dict[str, TaskMapping]:
         """Find the mapping of each task key that has one in force."""
-        result = await self._connection.execute(
-            select(task_workflows).where(
-                task_workflows.c.task_key.in_(keys), ~task_workflows.c.suspended
-            )
+        rows = await run(
+            self._connection,
+            "SELECT * FROM task_workflows WHERE task_key = ANY(%s) AND NOT suspended",
+            (list(keys),),
         )
-        return {row.task_key: _row_to_task_mapping(row) for row in result}
+        return {row.task_key: _row_to_task_mapping(row) for row in rows}
 
     async def put_task_mapping(self, mapping: TaskMapping) -> None:
         """Insert a mapping, or replace the one with its id."""

@@ -4,11 +4,17 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.events import OutgoingEvent
+from taskloom.store.driver import run
 from taskloom.store.tables import outgoing_events
+
+_INSERT = """
+INSERT INTO outgoing_events
+    (id, key, payload, source, event_id, task_id, root_instance_id, created_on)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
 
 
 class OutgoingEvents:
@@ -17,23 +23,22 @@ class OutgoingEvents:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def add(self, event: OutgoingEvent) -> bool:
-        """Insert one; False if it is there already."""
-        result = await self._connection.execute(
-            insert(outgoing_events)
-            .values(
-                id=event.id,
-                key=event.key,
-                payload=event.payload,
-                source=event.source,
-                event_id=event.event_id,
-                task_id=event.task_id,
-                root_instance_id=event.root_instance_id,
-                created_on=event.created_on,
-            )
-            .on_conflict_do_nothing()
+    async def add(self, event: OutgoingEvent) -> None:
+        """Insert one."""
+        await run(
+            self._connection,
+            _INSERT,
+            (
+                event.id,
+                event.key,
+                event.payload,
+                event.source,
+                event.event_id,
+                event.task_id,
+                event.root_instance_id,
+                event.created_on,
+            ),
         )
-        return result.rowcount > 0
 
     async def of_event(self, event_id: UUID) -> list[OutgoingEvent]:
         """List what an event led to, oldest first."""

@@ -151,7 +151,6 @@ tasks = Table(
     Column("metadata", JsonText),
     Column("external_id", Text),  # the process instance that works on it
     Column("notes", Text),
-    Column("workflow_key", Text),
     Column("event_id", Uuid),  # the event it descends from
     Column("origin_instance_id", Text),  # the instance whose create-tasks made it
     Column("external_task_id", Text),
@@ -336,6 +335,7 @@ webhook_subscriptions = Table(
     Column("scheme", Text, nullable=False, server_default=text("'Both'")),
     Column("delivery", JsonText, nullable=False),  # timeout, schedule, max_in_flight
     Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    _instant("paused_until"),  # its endpoint asked to be spared
     _instant("disabled_at"),
     Column("disabled_reason", Text),
     _managed(),

@@ -5,13 +5,12 @@ from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.query_tree import Filter, Where
 from taskloom.domain.tasks import Priority, Task, TaskStatus
+from taskloom.store.driver import as_parameter, run
 from taskloom.store.filters import Columns, page, query_bounds, where_clause
 from taskloom.store.tables import tasks
 
@@ -40,6 +39,35 @@ COLUMNS: Columns = {
 _NAMES = tuple(field.name for field in fields(Task))
 
 
+_INSERTED = (
+    ("id", "uuid"),
+    ("key", "text"),
+    ("name", "text"),
+    ("description", "text"),
+    ("status", "text"),
+    ("priority", "text"),
+    ("severity", "text"),
+    ("type", "text"),
+    ("start_date", "timestamptz"),
+    ("due_date", "timestamptz"),
+    ("end_date", "timestamptz"),
+    ("assignee_id", "text"),
+    ("metadata", "text"),
+    ("external_id", "text"),
+    ("notes", "text"),
+    ("event_id", "uuid"),
+    ("origin_instance_id", "text"),
+    ("external_task_id", "text"),
+)
+_INSERT = f"""
+INSERT INTO tasks ({", ".join(name for name, _ in _INSERTED)})
+SELECT {", ".join("metadata::json" if name == "metadata" else name for name, _ in _INSERTED)}
+FROM jsonb_to_recordset(%s::jsonb) AS row (
+    {", ".join(f"{name} {kind}" for name, kind in _INSERTED)})
+ON CONFLICT DO NOTHING RETURNING *
+"""  # noqa: S608 - only names of this file are put in
+
+
 class Tasks:
     """The tasks table; deleted rows are left out everywhere."""
 
@@ -50,10 +78,8 @@ class Tasks:
         """Insert tasks (column values); those whose id is there already are left out."""
         if not rows:
             return []
-        result = await self._connection.execute(
-            insert(tasks).values(list(rows)).on_conflict_do_nothing().returning(tasks)
-        )
-        by_id = {row.id: _row_to_task(row) for row in result}
+        inserted = await run(self._connection, _INSERT, (as_parameter(rows),))
+        by_id = {row.id: _row_to_task(row) for row in inserted}
         return [by_id[row["id"]] for row in rows if row["id"] in by_id]
 
     async def get(self, task_id: UUID, *, lock: bool = False) -> Task | None:
@@ -112,11 +138,12 @@ class Tasks:
     async def set_external_ids(self, instances: Mapping[UUID, str]) -> None:
         """Note the process instance of each task."""
         parameter = [{"id": id_, "external_id": value} for id_, value in instances.items()]
-        await self._connection.exec_driver_sql(
+        await run(
+            self._connection,
             "UPDATE tasks AS t SET external_id = i.external_id"
             " FROM jsonb_to_recordset(%s::jsonb) AS i (id uuid, external_id text)"
             " WHERE t.id = i.id",
-            (msgspec.json.encode(parameter).decode(),),
+            (as_parameter(parameter),),
         )
 
     async def complete(self, task_id: UUID) -> bool:

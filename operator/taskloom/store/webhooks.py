@@ -1,6 +1,7 @@
 """Client apps and webhook subscriptions; what may hold a secret is sealed on the way in."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from taskloom.domain.deliveries import DeliveryState
 from taskloom.domain.secret import Secret
 from taskloom.domain.webhooks import ClientApp, DeliveryOptions, Subscription
+from taskloom.store.driver import run
 from taskloom.store.sealing import Sealer
 from taskloom.store.tables import client_apps, deliveries, webhook_subscriptions
 from taskloom.store.targets import json_to_target, target_to_json
@@ -85,16 +87,13 @@ class Webhooks:
 
         Suspended ones are among them: what they missed is sent when they resume.
         """
-        result = await self._connection.execute(
-            select(
-                webhook_subscriptions.c.id,
-                webhook_subscriptions.c.event_keys,
-                webhook_subscriptions.c.filter,
-            ).where(webhook_subscriptions.c.disabled_at.is_(None))
+        rows = await run(
+            self._connection,
+            "SELECT id, event_keys, filter FROM webhook_subscriptions WHERE disabled_at IS NULL",
         )
         return [
             (row.id, msgspec.json.decode(row.event_keys, type=tuple[str, ...]), row.filter)
-            for row in result
+            for row in rows
         ]
 
     async def put_subscription(self, subscription: Subscription) -> None:
@@ -141,6 +140,14 @@ class Webhooks:
             delete(webhook_subscriptions).where(webhook_subscriptions.c.id == subscription_id)
         )
         await self._give_up([subscription_id])
+
+    async def pause_subscription(self, subscription_id: UUID, until: datetime) -> None:
+        """Send nothing to a subscription until then; what waits, waits."""
+        await self._connection.execute(
+            update(webhook_subscriptions)
+            .where(webhook_subscriptions.c.id == subscription_id)
+            .values(paused_until=until)
+        )
 
     async def disable_subscription(self, subscription_id: UUID, reason: str) -> None:
         """Stop delivering to a subscription, keep why, and give up what was still to go there."""
