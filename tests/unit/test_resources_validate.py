@@ -14,6 +14,7 @@ from taskloom.resources.kinds import KINDS
 from taskloom.resources.schema import structural_schema
 from taskloom.resources.validate import is_ours, validate
 from taskloom.resources.webhook_subscription import WebhookSubscription
+from taskloom.resources.workflow import Workflow
 
 MINIMAL: dict[str, dict[str, Any]] = {
     "ClientApp": {},
@@ -70,13 +71,27 @@ def test_models_and_schema_fill_in_the_same_defaults(kind: str) -> None:
     assert alone.spec == made.spec
 
 
-def test_null_counts_as_absent_where_there_is_a_default() -> None:
-    """The API server prunes such nulls before it defaults."""
-    made = accepted(validate(document("ClientApp", {"suspend": None, "credentials": None})))
+def test_null_counts_as_absent() -> None:
+    """The API server drops nulls before it defaults and checks."""
+    made = accepted(
+        validate(document("ClientApp", {"suspend": None, "credentials": None, "displayName": None}))
+    )
 
     assert isinstance(made, ClientApp)
     assert made.spec.suspend is False
+    assert made.spec.display_name is None
     assert made.spec.secret_name("it") == "it-credentials"
+
+
+def test_null_in_a_free_form_part_stays() -> None:
+    """An input schema may well speak of null."""
+    schema = {"enum": [None, "a"], "default": None}
+    made = accepted(
+        validate(document("Workflow", {"bpmn": {"inline": "x"}, "inputSchema": schema}))
+    )
+
+    assert isinstance(made, Workflow)
+    assert schema == made.spec.input_schema
 
 
 def test_a_whole_number_written_as_a_float_is_an_integer() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from taskloom.resources.base import API_VERSION, Resource
+from taskloom.resources.cel import MAX_DEPTH, MAX_GROWING_TEXT, MAX_VALUES
 from taskloom.resources.kinds import KINDS
 from taskloom.resources.schema import Schema, structural_schema
 
@@ -17,8 +18,37 @@ Change those, then run `make generate`. -->
 # Resources
 
 All kinds belong to `{API_VERSION}`, live in a namespace, and are in the category `taskloom`.
-The same YAML is read from a folder and from a cluster.
+The same YAML is read from a folder and from a cluster, and accepted or refused alike.
 A field is optional unless it is marked required.
+
+## Expressions
+
+Filters and mapping expressions are [CEL](https://cel.dev), as in Kubernetes.
+The variable `event` holds `key`, `payload` and `source`; `message` holds `body` and `headers`.
+
+- A filter that fails, such as one that reads a field the payload lacks, lets nothing through;
+  the reason is kept and shown by `taskloom trace`.
+  Ask with `has(event.payload.amount)` first.
+- Numbers are as JSON has them: `5` is an integer, `5.0` a double.
+  They compare with each other and do not add: write `double(event.payload.amount) * 1.2`.
+  An integer beyond 64 bits is read as a double.
+- An expression is nested at most 32 levels deep and makes at most 10,000 iterations.
+- It reads values of at most {MAX_VALUES:,} parts nested at most {MAX_DEPTH} levels deep.
+  Only the parts that it names count: a filter on `event.key` bears any payload.
+- An expression with several comprehensions and a `+` reads at most {MAX_GROWING_TEXT:,} characters.
+
+## Folders
+
+`*.yaml`, `*.yml` and `*.json` files are read, subfolders and links included;
+names that begin with a dot are left out.
+A file may hold several documents and lists, and ConfigMaps and Secrets beside our kinds;
+other kinds are left aside with a note.
+
+- A file that cannot be read leaves what it held last in force, and is named with its line.
+- An object that is not valid leaves its last valid form in force, and says so in its conditions.
+- An object is deleted when its document is gone from a folder that can be read.
+- Generated credentials are written to `<data-dir>/credentials/<namespace>/<secret>/<key>`
+  with mode 0600; what exists there is adopted.
 """
 
 

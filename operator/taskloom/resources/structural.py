@@ -20,17 +20,21 @@ _MISSING: Any = object()
 
 
 def with_defaults(schema: Schema, value: Any) -> Any:
-    """Copy `value` with the schema's defaults filled in; null counts as absent where one exists."""
+    """Copy `value` with the schema's defaults filled in and nulls, which count as absent, dropped.
+
+    In lists and in free-form parts a null stays a null.
+    """
     if isinstance(value, dict):
-        made = dict(value)
-        for name, child in schema.get("properties", {}).items():
-            if made.get(name) is None and "default" in child:
-                made[name] = copy.deepcopy(child["default"])
-            if name in made:
-                made[name] = with_defaults(child, made[name])
+        properties = schema.get("properties", {})
         inner = schema.get("additionalProperties")
-        if inner is not None:
-            made = {name: with_defaults(inner, item) for name, item in made.items()}
+        made = {
+            name: with_defaults(properties.get(name, inner or {}), item)
+            for name, item in value.items()
+            if item is not None or (name not in properties and inner is None)
+        }
+        for name, child in properties.items():
+            if name not in made and "default" in child:
+                made[name] = with_defaults(child, copy.deepcopy(child["default"]))
         return made
     if isinstance(value, list) and "items" in schema:
         return [with_defaults(schema["items"], item) for item in value]
@@ -133,7 +137,6 @@ def _check_number(schema: Schema, value: float, path: str) -> Iterator[FieldProb
 def _check_list(schema: Schema, value: list[Any], path: str) -> Iterator[FieldProblem]:
     if len(value) > schema.get("maxItems", len(value)):
         yield _wrong(path, f"Too many: {len(value)}: must have at most {schema['maxItems']} items")
-        return
     if len(value) < schema.get("minItems", 0):
         yield _wrong(
             path,
@@ -149,15 +152,16 @@ def _check_duplicates(schema: Schema, value: list[Any], path: str) -> Iterator[F
     list_type = schema.get("x-kubernetes-list-type")
     if list_type not in ("set", "map"):
         return
-    seen: list[Any] = []
+    keys = schema.get("x-kubernetes-list-map-keys", ())
+    times: dict[str, int] = {}
     for index, item in enumerate(value):
         identity = item
-        if list_type == "map":
-            keys = schema["x-kubernetes-list-map-keys"]
-            identity = {key: item.get(key) for key in keys} if isinstance(item, dict) else item
-        if identity in seen:
+        if list_type == "map" and isinstance(item, dict):
+            identity = {key: item.get(key) for key in keys}
+        shown = json.dumps(identity, sort_keys=True)
+        times[shown] = times.get(shown, 0) + 1
+        if times[shown] == 2:
             yield _wrong(f"{path}[{index}]", f"Duplicate value: {_show(identity)}")
-        seen.append(identity)
 
 
 def _check_object(schema: Schema, value: dict[str, Any], path: str) -> Iterator[FieldProblem]:
@@ -176,7 +180,7 @@ def _check_object(schema: Schema, value: dict[str, Any], path: str) -> Iterator[
     inner = schema.get("additionalProperties")
     if inner is not None:
         for name, item in value.items():
-            yield from check(inner, item, f"{path}[{name}]")
+            yield from check(inner, item, f"{path}.{name}")
 
 
 def _is_of_type(kind: str, value: Any) -> bool:
