@@ -1,0 +1,61 @@
+"""Hand-written statements, straight to the driver, within SQLAlchemy's transaction.
+
+SQLAlchemy's own way to run a text costs about twice the processor time of the statement itself;
+these run many times for each event, so they take the short way.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+from psycopg import AsyncConnection as Driver
+from psycopg.rows import namedtuple_row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Rows:
+    """What a statement gave: rows with named fields, and how many it touched."""
+
+    __slots__ = ("_rows", "rowcount")
+
+    def __init__(self, rows: Sequence[Any], rowcount: int) -> None:
+        self._rows = rows
+        self.rowcount = rowcount
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def first(self) -> Any | None:
+        """Give the first row, or None."""
+        return self._rows[0] if self._rows else None
+
+    def scalar(self) -> Any | None:
+        """Give the first field of the first row, or None."""
+        return self._rows[0][0] if self._rows else None
+
+
+async def run(
+    connection: AsyncConnection,
+    statement: str,
+    parameters: Sequence[Any] | Mapping[str, Any] = (),
+) -> Rows:
+    """Run `statement` (``%s`` or ``%(name)s``) in the transaction that `connection` is in."""
+    async with _driver(connection).cursor(row_factory=namedtuple_row) as cursor:
+        await cursor.execute(statement.encode(), parameters)
+        rows = () if cursor.description is None else await cursor.fetchall()
+        return Rows(rows, cursor.rowcount)
+
+
+def _driver(connection: AsyncConnection) -> "Driver[Any]":
+    pooled = connection.sync_connection
+    if pooled is None:
+        raise RuntimeError("the connection is not open")
+    return cast("Driver[Any]", pooled.connection.driver_connection)
+
+
+def as_parameter(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Give rows as one parameter for ``jsonb_to_recordset``: the fastest way in, measured.
+
+    JSON that is to be stored as it is rides inside as a string.
+    """
+    return msgspec.json.encode(rows).decode()
