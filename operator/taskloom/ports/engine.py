@@ -66,8 +66,8 @@ class InstanceState(StrEnum):
     """Where a process instance stands."""
 
     ACTIVE = "active"
-    COMPLETED = "completed"
-    TERMINATED = "terminated"  # deleted from outside, or ended by a terminate end event
+    COMPLETED = "completed"  # ran to an end, a terminate end event included
+    TERMINATED = "terminated"  # deleted, or cancelled with its caller or by an error it let through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
