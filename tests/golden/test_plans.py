@@ -149,7 +149,7 @@ def essence(step: Step) -> tuple[Any, ...]:
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(order=st.permutations(range(14)))
 def test_the_order_of_documents_does_not_matter(
     tmp_path_factory: pytest.TempPathFactory, order: list[int]
@@ -164,7 +164,7 @@ def test_the_order_of_documents_does_not_matter(
     assert essence(usual) == essence(shuffled)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(ways=st.lists(st.sets(st.integers(0, 13)), max_size=4))
 def test_the_way_does_not_matter_once_objects_are_as_old(
     tmp_path_factory: pytest.TempPathFactory, ways: list[set[int]]
