@@ -95,3 +95,8 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+
+def reveal(secret: SecretStr | None) -> str | None:
+    """Give a secret setting's text, or None if it is not set."""
+    return None if secret is None else secret.get_secret_value()

@@ -38,6 +38,10 @@ class Registry:
             if not command.suspended and command.topic not in self._fixed
         }
 
+    def installed_topics(self) -> frozenset[str]:
+        """Name the topics that need no declaration."""
+        return frozenset(self._fixed)
+
     def topics(self) -> frozenset[str]:
         """Name every topic that is served."""
         return frozenset(self._fixed) | frozenset(self._declared)

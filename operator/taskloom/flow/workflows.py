@@ -39,7 +39,9 @@ async def create_workflow(services: Services, draft: Draft, *, by: str | None = 
                 "or give the process another id."
             )
         fresh = new_workflow(services, summary.process_id, draft.name, managed_by=API, by=by)
-        return await deploy(services, tx, fresh, draft)
+        workflow = await deploy(services, tx, fresh, draft)
+    await retry_starts(services, workflow.key)
+    return workflow
 
 
 async def update_workflow(
@@ -47,8 +49,10 @@ async def update_workflow(
 ) -> Workflow:
     """Change a workflow; a new model makes a new version, which new instances use."""
     async with services.workflows.begin() as tx:
-        workflow = await _editable(tx, workflow_id)
-        return await deploy(services, tx, replace(workflow, modified_by=by), draft)
+        before = await _editable(tx, workflow_id)
+        workflow = await deploy(services, tx, replace(before, modified_by=by), draft)
+    await retry_starts(services, workflow.key)
+    return workflow
 
 
 async def deploy(services: Services, tx: Transaction, workflow: Workflow, draft: Draft) -> Workflow:
@@ -72,8 +76,14 @@ async def deploy(services: Services, tx: Transaction, workflow: Workflow, draft:
     changed = replace(changed, version=deployment.version)
     await tx.workflows.put(changed)
     await tx.workflows.put_version(_version(services, changed, deployment, draft.bpmn))
-    tx.notify("workflows")
     return changed
+
+
+async def retry_starts(services: Services, workflow_key: str) -> None:
+    """Try the starts again that failed while the workflow was unknown or wrong."""
+    async with services.tasks.begin() as tx:
+        if await tx.jobs.retry_starts(workflow_key):
+            tx.notify("jobs")
 
 
 async def delete_workflow(services: Services, workflow_id: UUID) -> None:

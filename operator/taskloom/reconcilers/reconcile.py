@@ -15,7 +15,7 @@ from taskloom.domain.workflows import WorkflowVersion
 from taskloom.errors import Conflict, Invalid, TaskloomError, Temporary
 from taskloom.flow.register_client import new_api_key, new_api_secret, new_signing_secret
 from taskloom.flow.services import Services
-from taskloom.flow.workflows import deploy
+from taskloom.flow.workflows import deploy, retry_starts
 from taskloom.reconcilers.client_apps import Credentials, choose_credentials, plan_client_apps
 from taskloom.reconcilers.commands import plan_commands
 from taskloom.reconcilers.credentials import CredentialStore
@@ -236,6 +236,7 @@ async def _deploy(run: _Run, deployment: Deployment) -> None:
     try:
         async with run.services.workflows.begin() as tx:
             await deploy(run.services, tx, deployment.row, deployment.draft)
+        await retry_starts(run.services, deployment.row.key)
     except Invalid as error:
         run.verdicts[deployment.key] = invalid(desired, error.message)
     except Temporary as error:

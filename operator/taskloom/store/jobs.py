@@ -146,13 +146,14 @@ class Jobs:
         )
         return JobState.DEAD
 
-    async def revive(self, kind: JobKind, workflow_key: str) -> int:
-        """Make the dead start jobs of a workflow due again, as it has become known."""
+    async def retry_starts(self, workflow_key: str) -> int:
+        """Make the starts of a workflow that have failed so far due now, given up or not."""
         result = await run(
             self._connection,
             "UPDATE jobs SET state = 'ready', due_at = now(), attempts = 0, finished_at = NULL"
-            " WHERE state = 'dead' AND kind = %s AND payload ->> 'workflow_key' = %s",
-            (kind, workflow_key),
+            " WHERE state IN ('ready', 'dead') AND error IS NOT NULL"
+            " AND kind = %s AND payload ->> 'workflow_key' = %s",
+            (JobKind.START_PROCESS.value, workflow_key),
         )
         return result.rowcount
 

@@ -1,0 +1,108 @@
+"""The HTTP door: bound early, so that a port in use is said at once; opened last."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from taskloom.api.app import create_app
+from taskloom.api.auth import AuthOptions, make_authenticator
+from taskloom.api.services import ApiServices
+from taskloom.bootstrap.local import jwt_secret
+from taskloom.bootstrap.parts import Parts
+from taskloom.errors import Permanent
+from taskloom.settings import Settings
+
+log = structlog.get_logger()
+
+_BACKLOG = 2048
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Take the port; `Permanent` if it cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    door = socket.socket(family, socket.SOCK_STREAM)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        door.bind((settings.host, settings.port))
+    except OSError as exc:
+        door.close()
+        raise Permanent(
+            f"Cannot listen on {settings.host}:{settings.port}: {exc.strerror}. "
+            "Choose another port with --port."
+        ) from exc
+    door.listen(_BACKLOG)
+    door.setblocking(False)
+    return door
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    parts: Parts, door: socket.socket, ready: Callable[[str], None] | None
+) -> AsyncIterator[None]:
+    """Serve HTTP on `door` within the block; `ready` is told the base URL."""
+    host, port = door.getsockname()[:2]
+    server = _Server(
+        uvicorn.Config(
+            make_app(parts),
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[door]))
+    while not server.started and not serving.done():  # noqa: ASYNC110 - it offers no event
+        await asyncio.sleep(0.01)
+    url = f"http://{'[' + host + ']' if ':' in host else host}:{port}"
+    log.info("taskloom.listening", url=url)
+    if ready is not None:
+        ready(url)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to `serve`, which has more to stop than this."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def make_app(parts: Parts) -> ASGIApp:
+    """Build the HTTP door."""
+    settings = parts.settings
+    authenticator = make_authenticator(
+        AuthOptions(
+            mode=settings.auth_mode,
+            secret=jwt_secret(settings),
+            jwks_url=settings.jwks_url,
+            audience=settings.jwt_audience,
+            issuer=settings.jwt_issuer,
+        ),
+        host=settings.host,
+    )
+    return create_app(
+        ApiServices(
+            flow=parts.services,
+            ingest=parts.ingest,
+            authenticator=authenticator,
+            checks={
+                "database": parts.services.tasks.ping,
+                "workflow database": parts.services.workflows.ping,
+            },
+        )
+    )

@@ -1,0 +1,95 @@
+"""Builds everything that runs, from the settings."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from taskloom.bootstrap.local import database_url, encryption_keys, locked
+from taskloom.commands.registry import Registry
+from taskloom.delivery.sender import AiohttpSender
+from taskloom.domain.egress import EgressPolicy, parse_networks
+from taskloom.engines.embedded.engine import EmbeddedEngine
+from taskloom.flow.ingest import Ingest
+from taskloom.flow.services import Services
+from taskloom.ports.sender import Sender
+from taskloom.runtime.bell import Bell
+from taskloom.settings import Settings, reveal
+from taskloom.store.database import Database
+from taskloom.store.migrate import migrate
+from taskloom.store.sealing import Sealer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that runs, built but not started."""
+
+    settings: Settings
+    bell: Bell
+    services: Services
+    engine: EmbeddedEngine
+    sender: Sender
+    policy: EgressPolicy
+    registry: Registry
+    ingest: Ingest
+    alone: bool  # no other process works on these databases
+    reconciled: asyncio.Event  # set when the declared resources have been seen to once
+
+
+@contextlib.asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[Parts]:
+    """Bring up what the parts stand on (folder, database, keys) and build them."""
+    with locked(settings.data_dir):
+        async with database_url(settings) as url:
+            workflow_url = reveal(settings.workflow_database_url) or url
+            await _migrate(settings, url, workflow_url)
+            sealer = Sealer(encryption_keys(settings))
+            alone = settings.database_url is None and settings.workflow_database_url is None
+            bell = Bell()
+            tasks = Database(url, sealer=sealer, bell=bell, broadcast=not alone)
+            workflows = (
+                tasks
+                if workflow_url == url
+                else Database(workflow_url, sealer=sealer, bell=bell, broadcast=not alone)
+            )
+            engine = EmbeddedEngine(workflows)
+            services = Services(
+                tasks=tasks, workflows=workflows, engine=engine, webhooks=settings.webhooks
+            )
+            policy = _egress_policy(settings)
+            try:
+                async with AiohttpSender() as sender:
+                    yield Parts(
+                        settings=settings,
+                        bell=bell,
+                        services=services,
+                        engine=engine,
+                        sender=sender,
+                        policy=policy,
+                        registry=Registry(sender, policy),
+                        ingest=Ingest(services),
+                        alone=alone,
+                        reconciled=asyncio.Event(),
+                    )
+            finally:
+                await tasks.close()
+                if workflows is not tasks:
+                    await workflows.close()
+
+
+async def _migrate(settings: Settings, url: str, workflow_url: str) -> None:
+    branches = ["tasks", "webhooks"] if settings.webhooks else ["tasks"]
+    if workflow_url == url:
+        await migrate(url, [*branches, "workflows"])
+    else:
+        await migrate(url, branches)
+        await migrate(workflow_url, ["workflows"])
+
+
+def _egress_policy(settings: Settings) -> EgressPolicy:
+    return EgressPolicy(
+        allow_loopback=settings.egress_allow_loopback,
+        allow_private=settings.egress_allow_private,
+        allow=parse_networks(settings.egress_allow),
+        deny=parse_networks(settings.egress_deny),
+    )

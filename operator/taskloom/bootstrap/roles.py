@@ -1,0 +1,151 @@
+"""What each role runs: loops and followers, by name."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
+
+from taskloom.bootstrap.parts import Parts
+from taskloom.delivery.dispatch import DeliveryQueue, Dispatcher
+from taskloom.flow.adopt import follow_engine
+from taskloom.outbox.relay import JobQueue, Relay
+from taskloom.providers.files.credentials import CredentialFiles
+from taskloom.providers.files.follow import follow_folder
+from taskloom.reconcilers.reconcile import Report, reconcile
+from taskloom.reconcilers.snapshot import Snapshot
+from taskloom.runtime.loop import Loop, Pace
+from taskloom.settings import ROLES
+from taskloom.worker.worker import ExternalTaskQueue, Worker
+
+Service = Callable[[], Awaitable[None]]
+_TIMER_POLL = 1.0
+_FEED_POLL = 5.0
+_FEED_PAUSE = 0.2  # what use cases see at once is stored by them; the rest may come together
+_COMMANDS_POLL = 5.0
+
+
+def services_of(parts: Parts) -> Mapping[str, Service]:
+    """Give the services of the roles asked for, by name; the API is not among them."""
+    makers: Mapping[str, Callable[[Parts], Mapping[str, Service]]] = {
+        "worker": _worker_services,
+        "relay": _relay_services,
+        "dispatcher": _dispatcher_services,
+        "controller": _controller_services,
+    }
+    services: dict[str, Service] = {}
+    for role in parts.settings.roles:
+        if role in makers:
+            services.update(makers[role](parts))
+    if not parts.alone or set(parts.settings.roles) != set(ROLES):
+        services["listen"] = parts.services.tasks.listen
+    return services
+
+
+def _worker_services(parts: Parts) -> Mapping[str, Service]:
+    worker_id = "taskloom-0" if parts.alone else f"{socket.gethostname()}-{os.getpid()}"
+    worker = Worker(parts.services, parts.registry, worker_id)
+    loop = Loop(
+        "worker",
+        ExternalTaskQueue(parts.services, parts.registry, worker_id),
+        worker.run,
+        bell=parts.bell,
+        topic="external-tasks",
+        pace=_pace(parts, parts.settings.worker_concurrency),
+    )
+
+    async def work() -> None:
+        await worker.recover()
+        await _declare_commands(parts)
+        await loop.run()
+
+    async def follow_commands() -> None:
+        while True:
+            await parts.bell.wait("commands", _COMMANDS_POLL)
+            await _declare_commands(parts)
+
+    return {"worker": work, "commands": follow_commands}
+
+
+async def _declare_commands(parts: Parts) -> None:
+    async with parts.services.tasks.begin() as tx:
+        parts.registry.declare(await tx.commands.all())
+
+
+def _relay_services(parts: Parts) -> Mapping[str, Service]:
+    loop = Loop(
+        "relay",
+        JobQueue(parts.services.tasks),
+        Relay(parts.services).run,
+        bell=parts.bell,
+        topic="jobs",
+        pace=_pace(parts, parts.settings.relay_concurrency),
+    )
+
+    async def fire_timers() -> None:
+        while True:
+            if await parts.engine.run_due_jobs(100) == 0:
+                due = await parts.engine.next_due()
+                wait = _TIMER_POLL
+                if due is not None:
+                    wait = (due - parts.services.now()).total_seconds()
+                await parts.bell.wait("engine-jobs", min(_TIMER_POLL, max(0.01, wait)))
+
+    async def follow() -> None:
+        while True:
+            if await follow_engine(parts.services) == 0:
+                await parts.bell.wait("engine-changes", _FEED_POLL)
+                await asyncio.sleep(_FEED_PAUSE)
+
+    return {"relay": loop.run, "timers": fire_timers, "engine-feed": follow}
+
+
+def _dispatcher_services(parts: Parts) -> Mapping[str, Service]:
+    if not parts.settings.webhooks:
+        return {}
+    queue = DeliveryQueue(parts.services.tasks)
+    dispatcher = Dispatcher(
+        parts.services.tasks,
+        queue,
+        parts.sender,
+        parts.policy,
+        now=parts.services.now,
+        version=version("taskloom"),
+    )
+    loop = Loop(
+        "dispatcher",
+        queue,
+        dispatcher.run,
+        bell=parts.bell,
+        topic="deliveries",
+        pace=_pace(parts, parts.settings.delivery_concurrency),
+    )
+    return {"dispatcher": loop.run}
+
+
+def _pace(parts: Parts, concurrency: int) -> Pace:
+    return Pace(concurrency=concurrency, lease=parts.settings.lease_seconds)
+
+
+def _controller_services(parts: Parts) -> Mapping[str, Service]:
+    folder = parts.settings.files
+    if folder is None:
+        parts.reconciled.set()
+        return {}
+    credentials = CredentialFiles(parts.settings.data_dir)
+
+    async def reconcile_snapshot(snapshot: Snapshot) -> Report:
+        try:
+            return await reconcile(
+                parts.services,
+                snapshot,
+                credentials=credentials,
+                topics=parts.registry.installed_topics(),
+            )
+        finally:
+            parts.reconciled.set()
+
+    async def follow() -> None:
+        await follow_folder(folder, reconcile_snapshot, asyncio.Event())
+
+    return {"controller": follow}
