@@ -1,28 +1,51 @@
-"""The command ``taskloom`` and its commands."""
+"""The command ``taskloom`` and its commands, each loaded when it is called."""
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command
 
 from taskloom.cli.console import complain, say
-from taskloom.cli.diff import apply, diff
-from taskloom.cli.doctor import doctor
-from taskloom.cli.explain import explain
-from taskloom.cli.get import describe, get
-from taskloom.cli.listen import listen
-from taskloom.cli.migrate import migrate
-from taskloom.cli.serve import serve
-from taskloom.cli.story import story
-from taskloom.cli.tokens import token
-from taskloom.cli.trace import trace
-from taskloom.cli.trigger import trigger
 from taskloom.errors import TaskloomError
 
+COMMANDS = {
+    "serve": "serve",
+    "story": "story",
+    "get": "get",
+    "describe": "get",
+    "trigger": "trigger",
+    "trace": "trace",
+    "explain": "explain",
+    "apply": "diff",
+    "diff": "diff",
+    "token": "tokens",
+    "listen": "listen",
+    "migrate": "migrate",
+    "doctor": "doctor",
+}
+"""The module of each command, in the order of the help; its function has the command's name."""
 
-class _Guarded(TyperGroup):
-    """Turns the errors that people cause into one line and exit code 1."""
+
+class Commands(TyperGroup):
+    """Loads commands late, and turns the errors that people cause into one line and exit code 1."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load a command; what serves needs far more than what only asks."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"taskloom.cli.{COMMANDS[cmd_name]}")
+        single = typer.Typer(
+            add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+        )
+        single.command(cmd_name, context_settings=_HELP)(getattr(module, cmd_name))
+        return get_command(single)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -35,13 +58,14 @@ class _Guarded(TyperGroup):
             raise typer.Exit(130) from None
 
 
+_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="taskloom",
-    cls=_Guarded,
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # it would show local variables, secrets among them
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_HELP,
 )
 
 
@@ -62,21 +86,3 @@ def taskloom(
 
     Exit codes: 0 it worked, 1 it failed or found something wrong, 2 it was called wrongly.
     """
-
-
-for command in (
-    serve,
-    story,
-    get,
-    describe,
-    trigger,
-    trace,
-    explain,
-    apply,
-    diff,
-    token,
-    listen,
-    migrate,
-    doctor,
-):
-    app.command()(command)

@@ -54,8 +54,9 @@ def apply(
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Say what reconciling a folder would do; exit code 1 if something in it is wrong.
+    """Say what reconciling a folder would do.
 
+    The exit code is 1 if something in it is wrong.
     To do it, give the folder to `taskloom serve --files`, which follows it.
     """
     if not dry_run:
@@ -82,7 +83,10 @@ def diff(
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Show how a folder differs from what is in force; exit code 1 if it does."""
+    """Show how a folder differs from what is in force.
+
+    The exit code is 1 if it does.
+    """
     snapshot, changes = _compare(folder, None if offline else url, token, data_dir)
     differing = [change for change in changes if change.verb is not Verb.UNCHANGED]
     for change in differing:

@@ -29,8 +29,9 @@ def doctor(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Check this machine and the database; exit code 1 if something is wrong.
+    """Check this machine and the database.
 
+    The exit code is 1 if something is wrong; how to mend it is said.
     It changes nothing, and may run beside a Taskloom that serves.
     """
     settings = read_settings(data_dir=data_dir, host=host, port=port, log_level="error")

@@ -36,9 +36,9 @@ def explain(
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Say which workflows an event would start, with which variables, without starting any.
+    """Say what an event would start, without starting it.
 
-    The exit code is 1 if it would start none.
+    Names the mappings, their filters and the variables.  The exit code is 1 if it would start none.
     """
     text = read_file(file, "FILE")
     event = check_object(text, "FILE")

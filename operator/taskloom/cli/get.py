@@ -40,7 +40,10 @@ def get(
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """List declared resources and how they stand; exit code 1 if one of them is not ready."""
+    """List declared resources and how they stand.
+
+    The exit code is 1 if one of them is not ready.
+    """
     chosen = None if kind is None else find_kind(kind)
     found = asyncio.run(
         _fetch(
@@ -77,7 +80,10 @@ def describe(
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Show a resource with its conditions and status; exit code 1 if it is not ready."""
+    """Show one resource, its conditions and status.
+
+    The exit code is 1 if it is not ready.
+    """
     chosen = find_kind(kind)
     found = asyncio.run(
         _fetch(url, token, data_dir, chosen.names.kind, name=name, namespace=namespace)

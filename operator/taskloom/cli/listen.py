@@ -61,7 +61,7 @@ def listen(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Receive webhooks on this machine, verify their signatures and print them.
+    """Receive webhooks here, verify and print them.
 
     Genuine ones are answered 204, all others 401.  Runs until Ctrl-C.
     """

@@ -48,7 +48,10 @@ def migrate(
     ] = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Bring the databases to the newest migration; `serve` does it too when it starts."""
+    """Bring the databases to the newest migration.
+
+    `taskloom serve` does it too when it starts.
+    """
     settings = read_settings(
         webhooks=False if leaves_webhooks_out(without) else None,
         database_url=database_url,

@@ -99,12 +99,16 @@ def _verify(
 
 @contextlib.asynccontextmanager
 async def receiving(
-    port: int, secrets: Callable[[], ReceiverSecrets], on_webhook: Callable[[Webhook], None]
+    port: int,
+    secrets: Callable[[], ReceiverSecrets],
+    on_webhook: Callable[[Webhook], None],
+    *,
+    option: str = "--port",
 ) -> AsyncIterator[str]:
     """Take webhooks in at the URL that is yielded: 204 to genuine ones, 401 to all others.
 
     `secrets` is asked at each call, as they may be made or change meanwhile.
-    Raises `Permanent` if the port (0 = any that is free) cannot be had.
+    Raises `Permanent` if the port (0 = any that is free) cannot be had, naming its `option`.
     """
 
     async def take(request: web.Request) -> web.Response:
@@ -126,7 +130,7 @@ async def receiving(
         except OSError as exc:
             raise Permanent(
                 f"The webhook receiver cannot listen on {HOST}:{port}: {_reason(exc)}. "
-                "Stop what listens there, or choose another port."
+                f"Stop what listens there, or choose another port with {option}."
             ) from exc
         yield f"http://{HOST}:{runner.addresses[0][1]}/webhooks"
     finally:

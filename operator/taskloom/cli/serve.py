@@ -76,7 +76,9 @@ def serve(
         typer.Option("--log-format", help="auto, console or json.", show_default="auto"),
     ] = None,
 ) -> None:
-    """Run Taskloom until Ctrl-C or SIGTERM, then finish what is in hand.
+    """Run Taskloom until Ctrl-C or SIGTERM.
+
+    It then finishes what is in hand.
 
     Every setting can also be given in the environment; docs/reference/settings.md lists them.
     """

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from taskloom.cli.tokens import own_token
+from taskloom.cli.local_token import own_token
 from taskloom.errors import (
     Conflict,
     Forbidden,

@@ -72,10 +72,11 @@ def story(
         ),
     ] = "warning",
 ) -> None:
-    """Serve everything with the example's resources and live the example through.
+    """Serve the example and live it through.
 
-    Posts the event, receives and verifies the webhooks, completes the user tasks over REST,
-    prints the trace, and goes on serving until Ctrl-C.
+    Runs all roles with the example's resources, posts the event, receives and verifies the
+    webhooks, completes the user tasks over REST, prints the trace, and goes on serving until
+    Ctrl-C.
     """
     told = check_object(read_file(str(event), "--event"), "--event")
     folder, snapshot, hook_port = _prepare(files, data_dir, receiver_port)
@@ -132,7 +133,7 @@ async def _run(
             show(webhook_line(webhook))
 
     folder = _credentials_folder(settings, snapshot)
-    async with receiving(hook_port, lambda: _secrets(folder), take):
+    async with receiving(hook_port, lambda: _secrets(folder), take, option="--receiver-port"):
         note("Starting Taskloom and its database …")
         serving = asyncio.create_task(
             bootstrap.serve(settings, ready=listening.set_result, stop=stop)

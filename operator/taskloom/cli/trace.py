@@ -30,7 +30,10 @@ def trace(
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Show an event's whole way: mappings, instances, commands, tasks, webhooks, with times."""
+    """Show an event's whole way, with times.
+
+    Mappings, instances, commands, tasks, user tasks and webhooks, as a tree.
+    """
     found = asyncio.run(_fetch(url, token, data_dir, event_id))
     if output is Output.TABLE:
         show(trace_tree(found))

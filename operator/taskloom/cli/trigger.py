@@ -62,9 +62,10 @@ def trigger(
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Send an event and print its id; with --wait also its trace.
+    """Send an event and print its id.
 
-    With --wait the exit code is 1 if something failed on its way or the time ran out.
+    With --wait its trace is printed, and the exit code is 1 if something failed on its way or
+    the time ran out.
     """
     text = read_given(payload, "--payload")
     patience = seconds_of(timeout, "--timeout")
