@@ -171,6 +171,7 @@ class ScopesContract:
         assert {"how": "broken", "text": "it is broken"} == (await play.do("b")).variables
         assert ("x", "cancelled") in await play.steps(instance)
         assert ("y", "cancelled") in await play.steps(instance)
+        assert ("t", "cancelled") in await play.steps(instance)
 
     async def test_uncaught_error_end_ends_its_path_only(self, play: Play) -> None:
         """As on Camunda, an error that nothing catches is an end like any other."""

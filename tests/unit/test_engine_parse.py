@@ -113,7 +113,13 @@ REFUSED_ELEMENTS = {
         + mapping('<camunda:inputParameter name="p">1</camunda:inputParameter>')
         + "</exclusiveGateway>"
         + flow("x", "t"),
-        "a gateway has no input",
+        "exclusiveGateway has no input and output parameters",
+    ),
+    "boundary event with parameters": (
+        '<boundaryEvent id="x" attachedToRef="t">'
+        + mapping('<camunda:inputParameter name="p">1</camunda:inputParameter>')
+        + f"{timer('timeDuration', 'PT1S')}</boundaryEvent>",
+        "boundaryEvent has no input and output parameters",
     ),
     "end with outputs": (
         '<endEvent id="x">'

@@ -7,7 +7,8 @@ _HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>'
     '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"'
     ' xmlns:camunda="http://camunda.org/schema/1.0/bpmn"'
-    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" id="Definitions">'
+    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+    ' id="Definitions" targetNamespace="http://bpmn.io/schema/bpmn">'
 )
 
 

@@ -30,13 +30,13 @@ class Effects:
         self._begun: dict[str, Record] = {}
         self._ended: list[Ended] = []
 
-    def passed(self, node: Node) -> None:
+    def passed(self, node: Node) -> Record:
         """Note a node that was begun and completed at once."""
-        self._records.append(
-            Record(
-                activity_id=None, element=node.id, tag=node.tag, name=node.name, state="completed"
-            )
+        record = Record(
+            activity_id=None, element=node.id, tag=node.tag, name=node.name, state="completed"
         )
+        self._records.append(record)
+        return record
 
     def began(self, node: Node, activity_id: str) -> None:
         """Note an activity that begins."""

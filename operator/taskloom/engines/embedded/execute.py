@@ -206,9 +206,11 @@ class _Walk:
                     self._effects.passed(node)
                     self._terminate(scope)
                 case model.ErrorEnd(code=code, message=message):
-                    self._effects.passed(node)
+                    record = self._effects.passed(node)
                     text = evaluate_text(message, self._scopes.place(scope, node))
-                    if not self._throw(Thrown(code=code, message=text), scope):
+                    if self._throw(Thrown(code=code, message=text), scope):
+                        record.state = "cancelled"  # with all that is around it
+                    else:
                         self._leave(scope, ())
                 case _:
                     self._effects.passed(node)

@@ -144,8 +144,8 @@ def _read_node(element: Element, element_id: str, scope_id: str, draft: _Draft, 
         work = read_work(element, element_id, draft.reading)
     inputs = read_parameters(element, element_id, "input", problems)
     outputs = read_parameters(element, element_id, "output", problems)
-    if (inputs or outputs) and tag.endswith("Gateway"):
-        problems.add(element_id, "a gateway has no input and output parameters")
+    if (inputs or outputs) and tag.endswith(("Gateway", "startEvent", "boundaryEvent")):
+        problems.add(element_id, f"{tag} has no input and output parameters")
     if outputs and tag == "endEvent":
         problems.add(element_id, "an end event has no output parameters")
     name = element.get("name")

@@ -112,12 +112,11 @@ def _check_exclusive(node: model.Node, problems: Problems) -> None:
 def _with_feeders(node: model.Node, nodes: Mapping[str, model.Node]) -> model.Node:
     if not isinstance(node.work, model.Inclusive):
         return node
+    # as on Camunda: what only a boundary event could bring is not waited for
     before: dict[str, set[str]] = defaultdict(set)
     for each in nodes.values():
         for flow in each.outgoing:
             before[flow.target].add(each.id)
-        for event in each.boundary:
-            before[event].add(each.id)
     found: set[str] = set()
     ahead = list(before[node.id])
     while ahead:
