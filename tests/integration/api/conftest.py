@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 import httpx
 import jwt
 import pytest
+from sqlalchemy import insert
 from starlette.types import ASGIApp
 
 from taskloom.api.app import create_app
@@ -27,6 +28,7 @@ from taskloom.ports.engine import (
     StartRequest,
     WorkflowEngine,
 )
+from taskloom.store import tables
 from taskloom.store.database import Database
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -209,7 +211,7 @@ def rows(database: Database) -> Rows:
                 **values,
             }
             async with database.begin() as tx:
-                await tx.tasks.add([row])
+                await tx.connection.execute(insert(tables.tasks).values(row))
             return task_id
 
         async def user_task(self, task_id: uuid.UUID, **values: Any) -> uuid.UUID:
@@ -224,7 +226,7 @@ def rows(database: Database) -> Rows:
                 **values,
             }
             async with database.begin() as tx:
-                await tx.user_tasks.add([row])
+                await tx.connection.execute(insert(tables.user_tasks).values(row))
             return user_task_id
 
     return Maker()

@@ -2,14 +2,10 @@
 
 import uuid
 from dataclasses import replace
-from typing import Any
 
 import httpx
 import pytest
 
-from taskloom.api.app import create_app
-from taskloom.api.auth import Everyone
-from taskloom.api.services import ApiServices
 from taskloom.flow.mappings import map_task
 from taskloom.flow.services import Services
 from taskloom.store.database import Database
@@ -68,28 +64,6 @@ async def test_what_a_provider_maps_is_not_changed_over_http(
     assert "file:TaskMapping/d/pack" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "field"),
-    [
-        ({"eventKey": "k", "workflowKey": "nowhere"}, 422, "workflowKey"),
-        ({"eventKey": "k"}, 400, "workflowKey"),
-        ({"eventKey": "", "workflowKey": "order"}, 400, "eventKey"),
-        ({"eventKey": 3, "workflowKey": "order"}, 400, "eventKey"),
-        ({"eventKey": "\x00", "workflowKey": "order"}, 400, "eventKey"),
-        ({"eventKey": "a" * 256, "workflowKey": "order"}, 400, "eventKey"),
-        ([], 400, "body"),
-    ],
-)
-async def test_a_wrong_mapping_is_refused(
-    client: httpx.AsyncClient, body: Any, status: int, field: str
-) -> None:
-    """The field at fault is named."""
-    answer = await client.post("/events/mapping", json=body)
-
-    assert answer.status_code == status
-    assert answer.json()["errors"][0]["field"] == field
-
-
 @pytest.mark.parametrize("path", ["/client-app", "/client-apps"])
 async def test_a_client_app_subscribes(client: httpx.AsyncClient, path: str) -> None:
     """Its credentials come once, and with them it subscribes."""
@@ -127,48 +101,6 @@ async def test_a_wrong_secret_does_not_subscribe(
     assert answer.json()["detail"] == "Invalid API key or secret"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"url": "localhost:3000", "key": "k"},
-        {"url": "ftp://localhost", "key": "k"},
-        {"url": "http://user:secret@localhost", "key": "k"},
-        {"url": "http://localhost:99999", "key": "k"},
-        {"url": "http://[::1", "key": "k"},
-        {"url": "", "key": "k"},
-        {"url": "http://localhost"},
-        {"key": "k"},
-        {"url": "http://localhost", "key": ""},
-    ],
-)
-async def test_a_wrong_subscription_is_400(client: httpx.AsyncClient, body: dict[str, str]) -> None:
-    """Addresses that cannot be called are refused."""
-    app = (await client.post("/client-apps", json={"clientName": "billing"})).json()
-
-    answer = await client.post(
-        "/webhooks/subscribe",
-        json=body,
-        headers={"x-api-key": app["apiKey"], "x-api-secret": app["apiSecret"]},
-    )
-
-    assert answer.status_code == 400
-
-
-async def test_without_webhooks_there_are_no_client_apps(api_services: ApiServices) -> None:
-    """Where the tables were left out, the calls are not found."""
-    services = replace(api_services, flow=replace(api_services.flow, webhooks=False))
-    from_nobody = create_app(replace(services, authenticator=Everyone()))
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(from_nobody), base_url="http://taskloom"
-    ) as client:
-        answers = [
-            await client.post("/client-apps", json={"clientName": "x"}),
-            await client.post("/webhooks/subscribe", json={"url": "http://x", "key": "k"}),
-        ]
-
-    assert [answer.status_code for answer in answers] == [404, 404]
-
-
 async def test_what_an_event_would_do_is_explained(
     client: httpx.AsyncClient, workflow: str
 ) -> None:
@@ -187,6 +119,15 @@ async def test_what_an_event_would_do_is_explained(
     assert route["variables"] == {"n": 1, "s": "\ud800"}
     assert nothing.json() == {"key": "other", "routes": []}
     assert (await client.get("/events/count")).json() == {"count": 0}
+
+
+async def test_a_workflow_that_is_not_there_is_not_mapped(client: httpx.AsyncClient) -> None:
+    """422, and the field is named."""
+    for path, key in (("/events/mapping", "eventKey"), ("/tasks/mapping", "taskKey")):
+        answer = await client.post(path, json={key: "k", "workflowKey": "nowhere"})
+
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == "workflowKey"
 
 
 async def test_ids_differ(client: httpx.AsyncClient, workflow: str) -> None:

@@ -129,31 +129,12 @@ async def test_pages_do_not_overlap(client: httpx.AsyncClient, rows: Rows) -> No
     assert len({task["id"] for page in pages for task in page}) == 5
 
 
-@pytest.mark.parametrize(
-    ("query", "names"),
-    [
-        ("{", "JSON"),
-        ('{"where":{"status":"banana"}}', "pending, in progress, completed"),
-        ('{"where":{"id":"banana"}}', "UUID"),
-        ('{"where":{"status":{"equals":"x"}}}', "'equals'"),
-        ('{"where":{"colour":1}}', "'colour'"),
-        ('{"where":{"name":{"regexp":"("}}}', "regular expression"),
-        ('{"limit":0}', "limit"),
-        ('{"skip":-1}', "skip"),
-        ('{"include":["x"]}', "userTasks"),
-        ('{"where":{"name":"\\u0000"}}', "NUL"),
-    ],
-)
-async def test_a_malformed_filter_is_400(
-    client: httpx.AsyncClient, rows: Rows, query: str, names: str
-) -> None:
-    """The part at fault is named, for what we check and for what PostgreSQL does."""
-    await rows.task()
-
-    answer = await client.get("/tasks", params={"filter": query})
+async def test_a_regexp_that_postgresql_refuses_is_400(client: httpx.AsyncClient) -> None:
+    """What only the database can find wrong is told as plainly."""
+    answer = await client.get("/tasks", params={"filter": '{"where":{"name":{"regexp":"("}}}'})
 
     assert answer.status_code == 400
-    assert names in answer.json()["detail"]
+    assert "regular expression" in answer.json()["detail"]
 
 
 async def test_a_task_is_changed_and_its_status_goes_to_its_user_tasks(
@@ -175,51 +156,6 @@ async def test_a_task_is_changed_and_its_status_goes_to_its_user_tasks(
     assert shown["modifiedBy"] == "ann"
     assert await status_of(client, f"/tasks/{task}/user-tasks/{open_one}") == "in progress"
     assert await status_of(client, f"/tasks/{task}/user-tasks/{ended}") == "cancelled"
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"status": "banana"}, "status"),
-        ({"status": None}, "status"),
-        ({"priority": "urgent"}, "priority"),
-        ({"colour": 1}, "colour"),
-        ({"id": "x"}, "id"),
-        ({"externalId": "x"}, "externalId"),
-        ({"key": ""}, "key"),
-        ({"name": 3}, "name"),
-        ({"name": "\x00"}, "name"),
-        ({"notes": "\ud800"}, "notes"),
-        ({"metadata": []}, "metadata"),
-        ({"dueDate": "soon"}, "dueDate"),
-        ({"dueDate": "0001-01-01T00:00:00+14:00"}, "dueDate"),
-        ({"dueDate": {}}, "dueDate"),
-    ],
-)
-async def test_a_wrong_change_is_400_and_changes_nothing(
-    client: httpx.AsyncClient, rows: Rows, change: dict[str, Any], field: str
-) -> None:
-    """Nothing that is no status is ever stored as one, and the field is named."""
-    task = await rows.task()
-    before = (await client.get(f"/tasks/{task}")).json()
-
-    answer = await client.patch(f"/tasks/{task}", content=json.dumps(change), headers=JSON)
-
-    assert answer.status_code == 400
-    assert field in answer.json()["detail"]
-    assert before == (await client.get(f"/tasks/{task}")).json()
-
-
-@pytest.mark.parametrize("change", ["{}", "[]", '"x"', "null", ""])
-async def test_a_change_of_nothing_is_400(
-    client: httpx.AsyncClient, rows: Rows, change: str
-) -> None:
-    """A body that is no object with a field is refused."""
-    task = await rows.task()
-
-    answer = await client.patch(f"/tasks/{task}", content=change, headers=JSON)
-
-    assert answer.status_code == 400
 
 
 async def test_a_completed_task_is_not_changed(client: httpx.AsyncClient, rows: Rows) -> None:
