@@ -60,13 +60,28 @@ def show_data(value: Any, output: Output) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """Print aligned columns."""
-    table = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.upper(), overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    """Print aligned columns; a line each where nobody sees them on a terminal."""
+    cells = [
+        [cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row] for row in rows
+    ]
+    names = [column.upper() for column in columns]
+    if not sys.stdout.isatty():
+        _say_columns([names, *([cell.plain for cell in row] for row in cells)])
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in cells:
+        table.add_row(*row)
     show(table)
+
+
+def _say_columns(rows: Sequence[Sequence[str]]) -> None:
+    flat = [[cell.replace("\n", " ") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
+    for row in flat:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        say(line.rstrip())
 
 
 def printable(text: str) -> str:

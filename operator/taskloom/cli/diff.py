@@ -146,7 +146,9 @@ def _headline(change: Change) -> Text:
     line = Text.assemble(
         f"{kind} {namespace}/{name} ", (f"would be {change.verb}", _STYLES[change.verb])
     )
-    if change.problem is not None:
+    if change.verb is Verb.REFUSED:
+        line.append(f": {printable(change.problem or '')}", "red")
+    elif change.problem is not None:
         line.append(f", but: {printable(change.problem)}", "red")
     if change.place is not None:
         line.append(f" ({printable(change.place)})", "dim")

@@ -3,12 +3,14 @@
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated, Any
 
 import typer
+import yaml
 from rich.text import Text
 
-from taskloom.cli.console import Output, note, printable, show, show_data, show_table
+from taskloom.cli.console import Output, note, printable, say, show, show_data, show_table
 from taskloom.cli.options import (
     DEFAULT_DATA_DIR,
     DEFAULT_URL,
@@ -142,7 +144,8 @@ def _describe(resource: dict[str, Any]) -> None:
     )
     for label, value in (("Status:", status), ("Spec:", resource["spec"])):
         show(Text(label, "bold"))
-        show_data(value, Output.YAML)
+        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+        say(indent(text.rstrip(), "  "))
 
 
 def _as_object(resource: dict[str, Any]) -> dict[str, Any]:

@@ -41,11 +41,9 @@ def table_of_kind(
 ) -> tuple[list[str], list[list[str | Text]]]:
     """Give the columns and rows of one kind's list; a message shows where something is wrong."""
     wrong = any(not is_well(resource) for resource in resources)
-    columns = [
-        column
-        for column in kind.columns
-        if column.priority == 0 or (wrong and column.name == "Message")
-    ]
+    columns = [column for column in kind.columns if column.priority == 0]
+    if wrong:
+        columns.append(next(column for column in kind.columns if column.name == "Message"))
     names = ["namespace", "name", *(column.name for column in columns)]
     return names, [
         [

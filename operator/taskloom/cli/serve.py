@@ -7,7 +7,7 @@ import typer
 import uvloop
 
 from taskloom import bootstrap
-from taskloom.cli.console import note
+from taskloom.cli.console import say
 from taskloom.cli.settings import read_settings
 from taskloom.settings import ROLES
 from taskloom.telemetry import configure_logging
@@ -93,7 +93,7 @@ def serve(
         log_format=log_format,
     )
     configure_logging(settings)
-    uvloop.run(bootstrap.serve(settings, ready=lambda url: note(f"Taskloom serves at {url}")))
+    uvloop.run(bootstrap.serve(settings, ready=lambda url: say(f"Taskloom serves at {url}")))
 
 
 def leaves_webhooks_out(without: list[str] | None) -> bool:
