@@ -1,0 +1,255 @@
+"""What goes wrong on an event's way, and that nothing is lost or done twice by it."""
+
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskloom.domain.commands import Announcement, BpmnError, CommandResult
+from taskloom.domain.jobs import JobState
+from taskloom.domain.tasks import UserTaskStatus
+from taskloom.errors import Permanent, Unavailable
+from taskloom.flow.complete_user_task import complete_user_task
+from taskloom.flow.mappings import map_event, map_task
+from taskloom.flow.trace import trace_event
+from taskloom.ports.engine import ExternalTask, InstanceState
+from taskloom.testing.plant import Plant
+
+MODELS = Path(__file__).parent
+
+
+def model(name: str) -> str:
+    """Read a model of this folder."""
+    return (MODELS / f"{name}.bpmn").read_text()
+
+
+async def purchase(plant: Plant) -> None:
+    """Deploy and map the parent and the child, and subscribe to everything."""
+    await plant.deploy(model("parent"), model("child"))
+    await map_event(plant.services, "order.placed", "parent")
+    await map_task(plant.services, "approve", "child")
+    await plant.subscribe()
+
+
+async def _custom(plant: Plant) -> uuid.UUID:
+    await plant.deploy(model("custom"))
+    await map_event(plant.services, "order.placed", "custom")
+    await plant.subscribe()
+    return await plant.trigger()
+
+
+async def _instance_state(plant: Plant, event_id: uuid.UUID) -> str:
+    trace = await trace_event(plant.services, event_id)
+    state: str = trace["routes"][0]["instance"]["state"]
+    return state
+
+
+async def test_what_a_command_decides_is_done_once_though_it_runs_twice(plant: Plant) -> None:
+    """A worker that dies before it could complete leaves its task to another: one effect."""
+
+    async def decide(_: ExternalTask) -> CommandResult:
+        return CommandResult(
+            create_tasks=({"key": "x", "name": "once"},),
+            announce=(Announcement(key="decided", payload={"n": 1}),),
+        )
+
+    plant.scripted.execute_with = decide
+    event_id = await _custom(plant)
+    complete = plant.services.engine.complete
+
+    async def die(*_: Any, **__: Any) -> Any:
+        raise Unavailable("killed before the completion")
+
+    plant.services.engine.complete = die  # type: ignore[method-assign]
+    await plant.step()
+    plant.services.engine.complete = complete  # type: ignore[method-assign]
+    await plant.services.engine.unlock_all("worker")
+    async with plant.services.workflows.begin() as tx:
+        await tx.connection.exec_driver_sql("UPDATE engine_external_tasks SET available_at = now()")
+    await plant.work()
+
+    assert ["once"] == [task.name for task in await plant.tasks()]
+    assert ["decided", "task-created"] == sorted(plant.told_keys())
+    assert 2 == len(plant.scripted.calls)
+    assert InstanceState.COMPLETED == await _instance_state(plant, event_id)
+
+
+async def test_a_failing_command_is_tried_again_before_it_is_an_incident(plant: Plant) -> None:
+    """The first error leaves four tries and no incident."""
+
+    async def fail(_: ExternalTask) -> CommandResult:
+        raise RuntimeError("not yet")
+
+    plant.scripted.execute_with = fail
+    event_id = await _custom(plant)
+    await plant.work()
+
+    trace = await trace_event(plant.services, event_id)
+    assert [] == trace["routes"][0]["instance"]["incidents"]
+
+    async with plant.services.workflows.begin() as tx:
+        await tx.connection.exec_driver_sql("UPDATE engine_external_tasks SET available_at = now()")
+    plant.scripted.execute_with = None
+    await plant.work()
+
+    assert [None, 4] == [call.retries for call in plant.scripted.calls]
+    assert InstanceState.COMPLETED == await _instance_state(plant, event_id)
+
+
+async def test_what_can_never_work_is_an_incident_that_can_be_retried(plant: Plant) -> None:
+    """It says why, waits for a person, and goes on when it is given another try."""
+
+    async def refuse(_: ExternalTask) -> CommandResult:
+        raise Permanent("there is no such supplier")
+
+    plant.scripted.execute_with = refuse
+    event_id = await _custom(plant)
+    await plant.work()
+    trace = await trace_event(plant.services, event_id)
+    incident = trace["routes"][0]["instance"]["incidents"][0]
+    assert "there is no such supplier" in incident["message"]
+
+    plant.scripted.execute_with = None
+    await plant.services.engine.retry_incident(incident["id"])
+    await plant.work()
+
+    assert InstanceState.COMPLETED == await _instance_state(plant, event_id)
+
+
+async def test_a_bpmn_error_takes_the_boundary_event(plant: Plant) -> None:
+    """The model catches what the command raises."""
+
+    async def refuse(_: ExternalTask) -> CommandResult:
+        raise BpmnError("NO_BUDGET", "none left")
+
+    plant.scripted.execute_with = refuse
+    event_id = await _custom(plant)
+    await plant.work()
+
+    trace = await trace_event(plant.services, event_id)
+    instance = trace["routes"][0]["instance"]
+    assert "refused" in [activity["element"] for activity in instance["activities"]]
+    assert "completed" == instance["state"]
+
+
+async def test_an_event_of_an_unknown_workflow_waits_for_it(plant: Plant) -> None:
+    """Its start is kept with the reason, and made good when the workflow is deployed."""
+    await plant.deploy(model("custom"))
+    await map_event(plant.services, "order.placed", "custom")
+    async with plant.services.tasks.begin() as tx:
+        await tx.connection.exec_driver_sql("UPDATE event_workflows SET workflow_key = 'child'")
+    event_id = await plant.trigger()
+    await plant.work()
+    async with plant.services.tasks.begin() as tx:
+        job = (await tx.jobs.of_event(event_id))[0]
+    assert JobState.READY is job.state
+    assert "child" in str(job.error)
+
+    await plant.deploy(model("child"))
+    await plant.work()
+
+    assert InstanceState.ACTIVE == await _instance_state(plant, event_id)
+
+
+async def test_a_child_that_cannot_start_holds_up_no_other(plant: Plant) -> None:
+    """The tasks are made and told of; the child is started when its workflow is there."""
+    await purchase(plant)
+    async with plant.services.tasks.begin() as tx:
+        await tx.connection.exec_driver_sql("UPDATE task_workflows SET workflow_key = 'custom'")
+    await plant.trigger()
+    await plant.work()
+    assert 2 == len(await plant.tasks())
+    assert ["task-created"] == plant.told_keys()
+
+    await plant.deploy(model("custom"))
+    await plant.work()
+
+    assert 1 == len(plant.scripted.calls)
+    with_process = [task for task in await plant.tasks() if task.external_id is not None]
+    assert ["approve"] == [task.key for task in with_process]
+
+
+async def test_a_completion_cut_off_halfway_is_made_good(plant: Plant) -> None:
+    """The engine has it, our row does not yet: the relay carries it through, told once."""
+    await purchase(plant)
+    await plant.trigger()
+    await plant.work()
+    task = next(task for task in await plant.tasks() if task.key == "approve")
+    async with plant.services.tasks.begin() as tx:
+        waiting = (await tx.user_tasks.of_tasks([task.id]))[0]
+    listing = plant.services.engine.user_tasks
+
+    async def die(*_: Any, **__: Any) -> Any:
+        raise Unavailable("killed after the engine's answer")
+
+    plant.services.engine.user_tasks = die  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        await complete_user_task(plant.services, task.id, waiting.id, {}, by="ann")
+    plant.services.engine.user_tasks = listing  # type: ignore[method-assign]
+    async with plant.services.tasks.begin() as tx:
+        joined = plant.services.engine.joins(tx)
+    await plant.work()
+
+    if joined:  # nothing had happened: it is completed anew
+        await complete_user_task(plant.services, task.id, waiting.id, {}, by="ann")
+        await plant.work()
+    assert ["task-created", "user-task-completed"] == plant.told_keys()
+    async with plant.services.tasks.begin() as tx:
+        rows = await tx.user_tasks.of_tasks([task.id])
+    assert [("Check", UserTaskStatus.COMPLETED), ("Sign", UserTaskStatus.PENDING)] == [
+        (row.name, row.status) for row in rows
+    ]
+
+
+async def test_an_engine_that_is_away_is_waited_for(plant: Plant) -> None:
+    """Events are taken in meanwhile; their starts are tried again."""
+    await plant.deploy(model("child"))
+    await map_event(plant.services, "order.placed", "child")
+    start = plant.services.engine.start
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise Unavailable("the engine does not answer")
+
+    plant.services.engine.start = away  # type: ignore[method-assign]
+    event_id = await plant.trigger()
+    await plant.step()
+    plant.services.engine.start = start  # type: ignore[method-assign]
+    async with plant.services.tasks.begin() as tx:
+        waiting = (await tx.jobs.of_event(event_id))[0]
+        assert (JobState.READY, "the engine does not answer") == (waiting.state, waiting.error)
+        assert not await tx.jobs.claim(1, timedelta(seconds=1))
+        await tx.connection.exec_driver_sql("UPDATE jobs SET due_at = now()")
+    await plant.work()
+
+    assert InstanceState.ACTIVE == await _instance_state(plant, event_id)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ('{"name": "no key"}', "has no key"),
+        ('{"key": "k", "status": "banana"}', "status must be one of"),
+        ('{"key": "k", "color": "red"}', "color is not a field"),
+        ('{"key": "k", "dueDate": "tomorrow"}', "dueDate must be a date-time"),
+        ('{"key": 7}', "key must be a non-empty string"),
+    ],
+)
+async def test_tasks_that_cannot_be_made_are_an_incident(
+    plant: Plant, fields: str, said: str
+) -> None:
+    """The incident names the field; no task is made, nothing is told."""
+    bpmn = model("parent").replace("First of ${items}", "First")
+    start = bpmn.index("[{")
+    end = bpmn.index("</camunda:inputParameter>")
+    await plant.deploy(bpmn[:start] + f"[{fields}]" + bpmn[end:])
+    await map_event(plant.services, "order.placed", "parent")
+    await plant.subscribe()
+    event_id = await plant.trigger()
+    await plant.work()
+
+    trace = await trace_event(plant.services, event_id)
+    assert said in trace["routes"][0]["instance"]["incidents"][0]["message"]
+    assert [] == await plant.tasks()
+    assert [] == plant.told_keys()
