@@ -56,6 +56,7 @@ async def listening(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=10,
         )
     )
