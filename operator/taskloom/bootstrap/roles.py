@@ -52,6 +52,7 @@ def _worker_services(parts: Parts) -> Mapping[str, Service]:
         bell=parts.bell,
         topic="external-tasks",
         pace=_pace(parts, parts.settings.worker_concurrency),
+        gives_way=lambda: parts.ingest.pressed,
     )
 
     async def work() -> None:
@@ -80,6 +81,7 @@ def _relay_services(parts: Parts) -> Mapping[str, Service]:
         bell=parts.bell,
         topic="jobs",
         pace=_pace(parts, parts.settings.relay_concurrency),
+        gives_way=lambda: parts.ingest.pressed,
     )
 
     async def fire_timers() -> None:

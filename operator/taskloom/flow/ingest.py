@@ -11,6 +11,8 @@ from taskloom.flow.services import Services
 from taskloom.ids import derived_id
 from taskloom.runtime.batcher import Batcher
 
+_MANY = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
@@ -29,6 +31,11 @@ class Ingest:
     async def __call__(self, event: NewEvent) -> Ingested:
         """Store an event and what is to be started for it; returns once that is committed."""
         return await self._batcher.put(event)
+
+    @property
+    def pressed(self) -> bool:
+        """Tell whether many wait at the door: what is done behind it can wait a little."""
+        return self._batcher.load >= _MANY
 
     async def _write(self, batch: Sequence[NewEvent]) -> Sequence[Ingested]:
         async with self._services.tasks.begin() as tx:

@@ -5,7 +5,6 @@ a timer: the batch is what has gathered meanwhile.
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -27,6 +26,7 @@ class Batcher(Generic[Item, Result]):
         self._limit = limit
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self._writing = 0
 
     async def put(self, item: Item) -> Result:
         """Hand an item over; returns or raises once it is written or refused."""
@@ -37,21 +37,17 @@ class Batcher(Generic[Item, Result]):
         return await future
 
     @property
-    def waiting(self) -> int:
-        """How many items wait to be written."""
-        return len(self._waiting)
-
-    async def drain(self) -> None:
-        """Wait until everything handed over is written."""
-        while self._writer is not None and not self._writer.done():
-            with contextlib.suppress(Exception):
-                await asyncio.shield(self._writer)
+    def load(self) -> int:
+        """How many items wait or are being written."""
+        return len(self._waiting) + self._writing
 
     async def _drain(self) -> None:
         while self._waiting:
             count = min(len(self._waiting), self._limit)
             batch = [self._waiting.popleft() for _ in range(count)]
+            self._writing = count
             await self._write_batch(batch)
+            self._writing = 0
 
     async def _write_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:

@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 Item = TypeVar("Item")
 _LONGEST_PAUSE = 5.0
+_WAY_GIVEN = 0.02
 
 
 class Queue(Protocol[Item]):
@@ -45,7 +46,10 @@ class Pace:
 
 
 class Loop(Generic[Item]):
-    """Works one queue.  `handle` settles each item itself; what it raises is logged, not fatal."""
+    """Works one queue.  `handle` settles each item itself; what it raises is logged, not fatal.
+
+    While `gives_way` holds it does one thing at a time, with pauses: it is slow then, not still.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Loop(Generic[Item]):
         bell: Bell,
         topic: str,
         pace: Pace | None = None,
+        gives_way: Callable[[], bool] = lambda: False,
     ) -> None:
         self._name = name
         self._queue = queue
@@ -63,6 +68,7 @@ class Loop(Generic[Item]):
         self._bell = bell
         self._topic = topic
         self._pace = pace or Pace()
+        self._gives_way = gives_way
         self._running: dict[asyncio.Task[None], Item] = {}
 
     async def run(self) -> None:
@@ -83,6 +89,9 @@ class Loop(Generic[Item]):
         pause = 0.1
         while True:
             free = self._pace.concurrency - len(self._running)
+            if self._gives_way() and free:
+                await asyncio.sleep(_WAY_GIVEN)
+                free = max(0, 1 - len(self._running))
             try:
                 lease = timedelta(seconds=self._pace.lease)
                 items = await self._queue.claim(free, lease) if free else ()
