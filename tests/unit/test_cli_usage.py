@@ -94,6 +94,9 @@ def test_apply_without_dry_run_says_what_to_do() -> None:
         (("listen", "--credentials", "/nowhere"), "There are no credentials in /nowhere"),
         (("serve", "--roles", "cook"), "--roles"),
         (("serve", "--log-level", "loud"), "--log-level"),
+        (("migrate", "--database-url", "mysql://me:hidden@x/y"), "--database-url is no URL"),
+        (("migrate", "--database-url", "postgresql:nonsense"), "--database-url is no URL"),
+        (("migrate", "--database-url", "postgresql://x:port/y"), "--database-url is no URL"),
     ],
 )
 def test_an_expected_error_is_one_line_and_exit_code_1(
@@ -105,6 +108,7 @@ def test_an_expected_error_is_one_line_and_exit_code_1(
     assert (code, out) == (1, "")
     assert err.startswith("error: ")
     assert said in err
+    assert "hidden" not in err
     assert len(err.splitlines()) == 1
 
 

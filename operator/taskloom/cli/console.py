@@ -40,8 +40,8 @@ def note(text: str, style: str = "") -> None:
 
 
 def complain(text: str) -> None:
-    """Say what is wrong on standard error."""
-    line = Text.assemble(("error: ", "bold red"), printable(text))
+    """Say what is wrong on standard error, in one line."""
+    line = Text.assemble(("error: ", "bold red"), printable(" ".join(text.split())))
     Console(stderr=True, soft_wrap=True, highlight=False).print(line)
 
 
