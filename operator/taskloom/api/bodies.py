@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from email.message import Message
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
@@ -32,16 +33,21 @@ def check_json(headers: Mapping[str, str]) -> None:
     A missing content type is refused as well: a browser can be made to send such a request by a
     foreign page without asking first.
     """
-    given = headers.get("content-type", "")
-    message = Message()
-    message["content-type"] = given[:200]
-    kind = message.get_content_type() if given else ""
-    charset = str(message.get_param("charset", "utf-8")).lower()
-    is_json = kind == "application/json" or (
-        kind.startswith("application/") and kind.endswith("+json")
-    )
-    if not is_json or charset not in {"utf-8", "utf8"}:
+    if not _is_json(headers.get("content-type", "")):
         raise UnsupportedMediaType("Send the body as application/json in UTF-8.")
+
+
+@lru_cache(maxsize=64)
+def _is_json(content_type: str) -> bool:
+    if not content_type:
+        return False
+    message = Message()
+    message["content-type"] = content_type[:200]
+    kind = message.get_content_type()
+    charset = str(message.get_param("charset", "utf-8")).lower()
+    return charset in {"utf-8", "utf8"} and (
+        kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    )
 
 
 class BodyLimit:

@@ -34,12 +34,20 @@ class RequestMetrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+        # looking labels up costs as much as counting; there are few of them
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def record(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answer; methods and routes that strangers made up share one label."""
-        known = method if method in _METHODS else "other"
-        self._requests.labels(known, route, str(status)).inc()
-        self._seconds.labels(known, route).observe(seconds)
+        labels = (method if method in _METHODS else "other", route, status)
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = (
+                self._requests.labels(labels[0], route, str(status)),
+                self._seconds.labels(labels[0], route),
+            )
+        series[0].inc()
+        series[1].observe(seconds)
 
 
 class Measured:

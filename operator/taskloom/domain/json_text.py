@@ -14,7 +14,10 @@ from taskloom.errors import Invalid
 
 MAX_DEPTH = 100
 
-_SPACE = re.compile(r"[ \t\n\r]*")
+_OPEN = re.compile(r"[ \t\n\r]*\{[ \t\n\r]*")
+_NAME = re.compile(r'[ \t\n\r]*("(?:[^"\\\x00-\x1f]|\\.)*+")[ \t\n\r]*:[ \t\n\r]*')
+_AFTER = re.compile(r"[ \t\n\r]*([,}])")
+_CLOSE = re.compile(r"\}[ \t\n\r]*\Z")
 # strings (also one that never ends) are passed over whole, so brackets inside them do not count
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
@@ -68,41 +71,32 @@ def storable(text: str) -> bool:
 
 
 def _members(text: str) -> dict[str, tuple[Any, str]]:
-    if not text.startswith("{", _past_space(text, 0)):
+    opened = _OPEN.match(text)
+    if opened is None:
         _DECODER.decode(text)  # names what else may be wrong with it
         raise Invalid("The JSON must be an object.")
     members: dict[str, tuple[Any, str]] = {}
-    index = _past(text, 0, "{")
+    index = opened.end()
     more = not text.startswith("}", index)
     while more:
-        if not text.startswith('"', index):
-            raise json.JSONDecodeError("Expecting a name in double quotes", text, index)
-        name, index = _DECODER.raw_decode(text, index)
+        named = _NAME.match(text, index)
+        if named is None:
+            raise json.JSONDecodeError("Expecting a name in double quotes and ':'", text, index)
+        name = _DECODER.decode(named[1]) if "\\" in named[1] else named[1][1:-1]
         if name in members:
             raise Invalid(_twice(name))
-        start = _past(text, index, ":")
+        start = named.end()
         value, end = _DECODER.raw_decode(text, start)
         members[name] = (value, text[start:end])
-        index = _past_space(text, end)
-        more = text.startswith(",", index)
-        if more:
-            index = _past(text, index, ",")
-    end = _past(text, index, "}")
-    if end != len(text):
-        raise json.JSONDecodeError("Extra data", text, end)
+        after = _AFTER.match(text, end)
+        if after is None:
+            raise json.JSONDecodeError("Expecting ',' or '}'", text, end)
+        more = after[1] == ","
+        index = after.end() if more else after.start(1)
+    ended = _CLOSE.match(text, index)
+    if ended is None:
+        raise json.JSONDecodeError("Extra data", text, index + 1)
     return members
-
-
-def _past(text: str, index: int, mark: str) -> int:
-    index = _past_space(text, index)
-    if not text.startswith(mark, index):
-        raise json.JSONDecodeError(f"Expecting {mark!r}", text, index)
-    return _past_space(text, index + 1)
-
-
-def _past_space(text: str, index: int) -> int:
-    found = _SPACE.match(text, index)
-    return index if found is None else found.end()
 
 
 def _decode(text: bytes | str) -> str:
