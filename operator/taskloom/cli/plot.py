@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -17,150 +18,159 @@ from taskloom.reconcilers.snapshot import Snapshot
 from taskloom.reconcilers.statuses import spec_digest, spec_of
 
 T = TypeVar("T")
-Tell = Callable[[str], None]
+Concerns = Callable[[Any], bool]
 
-_PATIENCE = 30.0
 _PAUSE = 0.05
 _STEPS = 2  # the user tasks of the example's approval
 
 
-async def await_resources(server: Server, snapshot: Snapshot) -> int:
-    """Wait until everything that a folder declares is in force; return how many it is."""
-    wanted = {
-        declared.resource.key: spec_digest(spec_of(declared.resource))
-        for declared in snapshot.resources
-    }
-    waiting: list[str] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """Lives the story through; each step is told, and waited for at most `patience` seconds.
 
-    async def look() -> int | None:
-        found = {
-            (each["kind"], each["namespace"], each["name"]): each
-            for each in await server.get("/resources")
+    What goes otherwise than it should raises `Permanent` with the reason.
+    """
+
+    server: Server
+    inbox: Inbox
+    tell: Callable[[str], None]
+    patience: float = 30.0
+
+    async def await_resources(self, snapshot: Snapshot) -> int:
+        """Wait until everything that a folder declares is in force; return how many it is."""
+        wanted = {
+            declared.resource.key: spec_digest(spec_of(declared.resource))
+            for declared in snapshot.resources
         }
-        waiting[:] = [
-            f"{key[0]} {key[2]}: {explain_state(found[key]) if key in found else 'not read yet'}"
-            for key, digest in wanted.items()
-            if key not in found
-            or spec_digest(found[key]["spec"]) != digest
-            or not is_well(found[key])
-        ]
-        return None if waiting else len(wanted)
+        waiting: list[str] = []
 
-    return await _until(look, lambda: "not all resources are in force: " + "; ".join(waiting))
+        async def look() -> int | None:
+            found = {
+                (each["kind"], each["namespace"], each["name"]): each
+                for each in await self.server.get("/resources")
+            }
+            waiting[:] = [
+                f"{key[0]} {key[2]}: {_state(found.get(key))}"
+                for key, digest in wanted.items()
+                if key not in found
+                or spec_digest(found[key]["spec"]) != digest
+                or not is_well(found[key])
+            ]
+            return None if waiting else len(wanted)
 
+        return await self._until(
+            look, lambda: "not all resources are in force: " + "; ".join(waiting)
+        )
 
-async def tell_story(
-    server: Server, inbox: Inbox, event: Mapping[str, Any], tell: Tell
-) -> dict[str, Any]:
-    """Live the story through and return the event's trace; `Permanent` where it went otherwise."""
-    event_id = await send(
-        server, event["key"], json.dumps(event.get("payload", {})), source=event.get("source")
-    )
-    if event_id is None:
-        raise Permanent("the event was taken for one that came before")
-    tell(f"The event {event['key']} is durable: {event_id}.")
-    task_ids = await _await_tasks(server, event_id)
-    for task_id in task_ids:
-        created = await inbox.find("task-created", _creates(task_id), _PATIENCE)
-        tell(f"Its workflow made the task {task_id}.")
-        tell(_told(created))
-        await _work_on(server, inbox, task_id, tell)
-        done = await inbox.find("task-completed", _completes(task_id), _PATIENCE)
-        tell(_told(done))
-        task = await server.get(f"/tasks/{task_id}")
-        if task["status"] != "completed":
-            raise Permanent(f"the task {task_id} is {task['status']}, not completed")
-    trace = await _await_deliveries(server, event_id)
-    _check_counts(inbox, task_ids)
-    return trace
+    async def live(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Post the event, see its tasks through, and return its trace."""
+        payload = json.dumps(event.get("payload", {}))
+        event_id = await send(self.server, event["key"], payload, source=event.get("source"))
+        if event_id is None:
+            raise Permanent("the event was taken for one that came before")
+        self.tell(f"The event {event['key']} is durable: {event_id}.")
+        task_ids = await self._await_tasks(event_id)
+        for task_id in task_ids:
+            self.tell(f"Its workflow made the task {task_id}.")
+            await self._be_told("task-created", _creates(task_id))
+            for _ in range(_STEPS):
+                await self._complete_a_user_task(task_id)
+            await self._be_told("task-completed", _completes(task_id))
+            task = await self.server.get(f"/tasks/{task_id}")
+            if task["status"] != "completed":
+                raise Permanent(f"the task {task_id} is {task['status']}, not completed")
+        trace = await self._await_deliveries(event_id)
+        for task_id in task_ids:
+            self._check_counts(task_id)
+        return trace
 
-
-async def _work_on(server: Server, inbox: Inbox, task_id: UUID, tell: Tell) -> None:
-    """Complete the user tasks of a task one after another, as people would."""
-    for _ in range(_STEPS):
+    async def _complete_a_user_task(self, task_id: UUID) -> None:
+        """Do what a person does with the user task that is open."""
 
         async def pending() -> dict[str, Any] | None:
-            found = await server.get(
+            found = await self.server.get(
                 f"/tasks/{task_id}/user-tasks", filter={"where": {"status": "pending"}}
             )
             return found[0] if found else None
 
-        step = await _until(pending, lambda: f"the task {task_id} has no user task to complete")
-        path = f"/tasks/{task_id}/user-tasks/{step['id']}/complete"
-        await server.patch(path, {})
-        tell(f"“{step['name']}” is completed over REST.")
-        told = await inbox.find("user-task-completed", _tells_of(step["id"]), _PATIENCE)
-        tell(_told(told))
+        step = await self._until(
+            pending, lambda: f"the task {task_id} has no user task to complete"
+        )
+        await self.server.patch(f"/tasks/{task_id}/user-tasks/{step['id']}/complete", {})
+        self.tell(f"“{step['name']}” is completed over REST.")
+        await self._be_told("user-task-completed", _tells_of(step["id"]))
 
+    async def _be_told(self, key: str, concerns: Concerns) -> Webhook:
+        webhook = await self.inbox.find(key, concerns, self.patience)
+        self.tell(f"The webhook {key} came; both its signatures are genuine.")
+        return webhook
 
-async def _await_tasks(server: Server, event_id: UUID) -> list[UUID]:
-    trouble: list[str] = []
+    async def _await_tasks(self, event_id: UUID) -> list[UUID]:
+        trouble: list[str] = []
 
-    async def look() -> list[UUID] | None:
-        trace = await server.get(f"/events/{event_id}/trace")
-        trouble[:] = failures(trace)
-        tasks = [
-            task
-            for route in trace["routes"]
-            if route["instance"] is not None
-            for task in route["instance"].get("tasks", ())
-        ]
-        return [UUID(task["id"]) for task in tasks] or None
+        async def look() -> list[UUID] | None:
+            trace = await self.server.get(f"/events/{event_id}/trace")
+            trouble[:] = failures(trace)
+            tasks = [
+                task
+                for route in trace["routes"]
+                if route["instance"] is not None
+                for task in route["instance"].get("tasks", ())
+            ]
+            return [UUID(task["id"]) for task in tasks] or None
 
-    return await _until(look, lambda: "; ".join(["the event led to no task", *trouble]))
+        return await self._until(look, lambda: "; ".join(["the event led to no task", *trouble]))
 
+    async def _await_deliveries(self, event_id: UUID) -> dict[str, Any]:
+        """Wait until it is written down that every webhook was delivered."""
 
-async def _await_deliveries(server: Server, event_id: UUID) -> dict[str, Any]:
-    """Wait until it is written down that every webhook was delivered."""
+        async def look() -> dict[str, Any] | None:
+            trace: dict[str, Any] = await self.server.get(f"/events/{event_id}/trace")
+            deliveries = [d for outgoing in trace["outgoing"] for d in outgoing["deliveries"]]
+            return trace if all(d["state"] == "delivered" for d in deliveries) else None
 
-    async def look() -> dict[str, Any] | None:
-        trace: dict[str, Any] = await server.get(f"/events/{event_id}/trace")
-        deliveries = [d for outgoing in trace["outgoing"] for d in outgoing["deliveries"]]
-        return trace if all(d["state"] == "delivered" for d in deliveries) else None
+        return await self._until(look, lambda: "not every webhook is recorded as delivered")
 
-    return await _until(look, lambda: "not every webhook is recorded as delivered")
-
-
-async def _until(look: Callable[[], Awaitable[T | None]], why_not: Callable[[], str]) -> T:
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            while True:
-                found = await look()
-                if found is not None:
-                    return found
-                await asyncio.sleep(_PAUSE)
-    except TimeoutError:
-        raise Permanent(f"{why_not()} (after {_PATIENCE:.0f} seconds)") from None
-
-
-def _check_counts(inbox: Inbox, task_ids: list[UUID]) -> None:
-    for task_id in task_ids:
-        counts = {
+    def _check_counts(self, task_id: UUID) -> None:
+        expected = {
             "task-created": (1, _creates(task_id)),
             "user-task-completed": (_STEPS, _steps_of(task_id)),
             "task-completed": (1, _completes(task_id)),
         }
-        for key, (expected, concerns) in counts.items():
-            count = len(inbox.about(key, concerns))
-            if count != expected:
-                raise Permanent(f"{count} webhooks {key} came about {task_id}, not {expected}")
+        for key, (number, concerns) in expected.items():
+            count = len(self.inbox.about(key, concerns))
+            if count != number:
+                raise Permanent(f"{count} webhooks {key} came about {task_id}, not {number}")
+
+    async def _until(
+        self, look: Callable[[], Awaitable[T | None]], why_not: Callable[[], str]
+    ) -> T:
+        try:
+            async with asyncio.timeout(self.patience):
+                while True:
+                    found = await look()
+                    if found is not None:
+                        return found
+                    await asyncio.sleep(_PAUSE)
+        except TimeoutError:
+            raise Permanent(f"{why_not()} (after {self.patience:.0f} seconds)") from None
 
 
-def _told(webhook: Webhook) -> str:
-    return f"The webhook {webhook.key} came; both its signatures are genuine."
+def _state(resource: Mapping[str, Any] | None) -> str:
+    return "not read yet" if resource is None else explain_state(resource)
 
 
-def _creates(task_id: UUID) -> Callable[[Any], bool]:
+def _creates(task_id: UUID) -> Concerns:
     return lambda payload: any(task["id"] == str(task_id) for task in payload["createdTasks"])
 
 
-def _completes(task_id: UUID) -> Callable[[Any], bool]:
+def _completes(task_id: UUID) -> Concerns:
     return lambda payload: bool(payload["taskId"] == str(task_id))
 
 
-def _steps_of(task_id: UUID) -> Callable[[Any], bool]:
+def _steps_of(task_id: UUID) -> Concerns:
     return lambda payload: bool(payload["task"]["id"] == str(task_id))
 
 
-def _tells_of(user_task_id: str) -> Callable[[Any], bool]:
+def _tells_of(user_task_id: str) -> Concerns:
     return lambda payload: bool(payload["userTask"]["id"] == user_task_id)

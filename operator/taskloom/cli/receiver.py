@@ -92,7 +92,7 @@ def _verify(
         ):
             raise Invalid("webhook-signature is not by this secret, or is too old")
         verified.append("webhook-signature")
-    if not verified and secrets != ReceiverSecrets():
+    if not verified:
         raise Invalid("it carries no signature that could be verified")
     return tuple(verified)
 

@@ -1,9 +1,8 @@
 """``taskloom story``: everything on one machine, and an example lived through."""
 
 import asyncio
-import json
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -18,10 +17,11 @@ from taskloom.cli.event_input import check_object, read_file
 from taskloom.cli.inbox import Inbox
 from taskloom.cli.listen import secrets_in, webhook_line
 from taskloom.cli.options import DEFAULT_DATA_DIR, DataDirOption
-from taskloom.cli.plot import await_resources, tell_story
+from taskloom.cli.plot import Plot
 from taskloom.cli.receiver import ReceiverSecrets, Webhook, receiving
 from taskloom.cli.server import connect
 from taskloom.cli.settings import read_settings
+from taskloom.cli.spans import seconds_of
 from taskloom.cli.trace_tree import trace_tree
 from taskloom.errors import Invalid, Permanent, TaskloomError
 from taskloom.providers.files.read import read_folder
@@ -65,6 +65,9 @@ def story(
             show_default=False,
         ),
     ] = None,
+    patience: Annotated[
+        str, typer.Option("--patience", help="How long a step may take.", metavar="SPAN")
+    ] = "30s",
     log_level: Annotated[
         str,
         typer.Option(
@@ -78,11 +81,23 @@ def story(
     webhooks, completes the user tasks over REST, prints the trace, and goes on serving until
     Ctrl-C.
     """
+    seconds = seconds_of(patience, "--patience")
     told = check_object(read_file(str(event), "--event"), "--event")
     folder, snapshot, hook_port = _prepare(files, data_dir, receiver_port)
     settings = read_settings(files=folder, data_dir=data_dir, port=port, log_level=log_level)
     configure_logging(settings)
-    uvloop.run(_run(settings, snapshot, told, hook_port=hook_port, once=once))
+    inbox = Inbox()
+
+    async def live(url: str) -> None:
+        note(f"Taskloom serves at {url}.")
+        async with connect(url, None, data_dir) as server:
+            plot = Plot(server=server, inbox=inbox, tell=_tell, patience=seconds)
+            _tell(f"{await plot.await_resources(snapshot)} resources are in force.")
+            show(trace_tree(await plot.live(told)))
+        _tell("The whole story came true.")
+
+    credentials = _credentials_folder(data_dir, snapshot)
+    uvloop.run(_run(settings, inbox, credentials, live, hook_port=hook_port, once=once))
 
 
 def _prepare(files: Path, data_dir: Path, receiver_port: int | None) -> tuple[Path, Snapshot, int]:
@@ -115,16 +130,16 @@ def _prepare(files: Path, data_dir: Path, receiver_port: int | None) -> tuple[Pa
 
 async def _run(
     settings: Settings,
-    snapshot: Snapshot,
-    event: dict[str, Any],
+    inbox: Inbox,
+    credentials: Path,
+    live: Callable[[str], Coroutine[Any, Any, None]],
     *,
     hook_port: int,
     once: bool,
 ) -> None:
-    """Serve, live the story beside it, and stop when asked to or when it ends."""
+    """Serve, `live` the story beside it, and stop when asked to or when it ends."""
     stop = asyncio.Event()
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    inbox = Inbox()
     is_over = False
 
     def take(webhook: Webhook) -> None:
@@ -132,8 +147,7 @@ async def _run(
         if is_over:
             show(webhook_line(webhook))
 
-    folder = _credentials_folder(settings, snapshot)
-    async with receiving(hook_port, lambda: _secrets(folder), take, option="--receiver-port"):
+    async with receiving(hook_port, lambda: _secrets(credentials), take, option="--receiver-port"):
         note("Starting Taskloom and its database …")
         serving = asyncio.create_task(
             bootstrap.serve(settings, ready=listening.set_result, stop=stop)
@@ -145,7 +159,7 @@ async def _run(
                 await serving  # raises why it could not start
                 return
             url = listening.result()
-            await _beside(serving, _live(url, settings, snapshot, event, inbox))
+            await _beside(serving, live(url))
             is_over = True
             if not once:
                 note(f"Taskloom goes on serving at {url} ({url}/docs) until Ctrl-C.", "bold")
@@ -169,29 +183,17 @@ async def _beside(serving: asyncio.Task[None], story: Coroutine[Any, Any, None])
         raise Permanent(f"The story did not come true: {exc.message}") from exc
 
 
-async def _live(
-    url: str, settings: Settings, snapshot: Snapshot, event: dict[str, Any], inbox: Inbox
-) -> None:
-    note(f"Taskloom serves at {url}.")
-    async with connect(url, None, settings.data_dir) as server:
-        count = await await_resources(server, snapshot)
-        _tell(f"{count} resources are in force.")
-        trace = await tell_story(server, inbox, event, _tell)
-    show(trace_tree(trace))
-    _tell("The whole story came true.")
-
-
 def _tell(text: str) -> None:
     show(Text.assemble(("✓ ", "green"), text))
 
 
-def _credentials_folder(settings: Settings, snapshot: Snapshot) -> Path:
+def _credentials_folder(data_dir: Path, snapshot: Snapshot) -> Path:
     for declared in snapshot.resources:
         if isinstance(declared.resource, ClientApp):
             metadata = declared.resource.metadata
             name = declared.resource.spec.secret_name(metadata.name)
-            return settings.data_dir / "credentials" / metadata.namespace / name
-    raise Invalid(f"{json.dumps(str(settings.files))} declares no ClientApp.")
+            return data_dir / "credentials" / metadata.namespace / name
+    raise Invalid("The example declares no ClientApp.")
 
 
 def _secrets(folder: Path) -> ReceiverSecrets:
