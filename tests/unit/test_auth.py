@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from taskloom.api import auth
 from taskloom.api.auth import AuthOptions, Everyone, TokenAuthenticator, make_authenticator
 from taskloom.api.claims import judge_claims
 from taskloom.api.jwks import KeySet, usable_keys
@@ -282,10 +283,13 @@ async def test_keys_outlive_an_issuer_that_is_down() -> None:
     assert issuer.fetched == 2
 
 
-async def test_without_any_key_the_door_is_unavailable() -> None:
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectError("down"), TimeoutError(), httpx.InvalidURL("no"), Invalid("huge")]
+)
+async def test_without_any_key_the_door_is_unavailable(error: Exception) -> None:
     """Not having the keys is our trouble, not the token's."""
     issuer = Issuer(jwk(RSA_KEY, "r"))
-    issuer.error = httpx.ConnectError("down")
+    issuer.error = error
     auth = issuer.authenticator()
     with pytest.raises(Unavailable):
         await auth.authenticate(signed(RSA_KEY, "r"))
@@ -340,6 +344,26 @@ async def test_the_secret_is_not_shown() -> None:
 
     assert principal.subject == "ann"
     assert SECRET not in repr(options)
+
+
+async def test_a_custom_authenticator_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mode that is none of ours is an entry point, which is given the options."""
+
+    def make(options: AuthOptions) -> Everyone:
+        assert options.mode == "house"
+        return Everyone()
+
+    class Found:
+        name = "house"
+
+        def load(self) -> object:
+            return make
+
+    monkeypatch.setattr(auth, "entry_points", lambda **_: [Found()])
+
+    made = make_authenticator(AuthOptions(mode="house"), host="0.0.0.0")
+
+    assert isinstance(made, Everyone)
 
 
 @pytest.mark.parametrize(

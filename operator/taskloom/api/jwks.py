@@ -75,7 +75,7 @@ class KeySet:
             self._tried_at = self._clock()
             try:
                 keys = usable_keys(await self._fetch())
-            except (TaskloomError, httpx.HTTPError) as exc:
+            except (TaskloomError, httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
                 log.warning("auth.keys_not_fetched", error=str(exc) or type(exc).__name__)
                 return
             if not keys:
