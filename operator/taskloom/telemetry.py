@@ -15,7 +15,10 @@ def configure_logging(settings: Settings) -> None:
         settings.log_format == "auto" and sys.stderr.isatty()
     )
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+        # A plain traceback: a rich one would print local variables, and secrets with them.
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else structlog.processors.JSONRenderer()
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -41,7 +41,8 @@ EVENT_SCHEMA = WithJsonSchema(
 )
 """What an event looks like at the door."""
 
-_START = {"type": "http.response.start", "status": 204, "headers": []}
+EVENT_ID_HEADER = "taskloom-event-id"
+_EVENT_ID = EVENT_ID_HEADER.encode()
 _END = {"type": "http.response.body", "body": b""}
 
 
@@ -53,15 +54,16 @@ class Trigger:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 204, or raise what is wrong."""
+        """Answer 204 with the event's id in a header, or raise what is wrong."""
         services = self._services
         headers = header_map(scope)
         principal = await services.authenticator.authenticate(headers)
         check_permission(principal, Permission.TRIGGER_EVENTS)
         check_json(headers)
         body = await read_body(receive, headers, services.max_body_bytes)
-        await services.ingest(read_event(body, headers.get("idempotency-key")))
-        await send(_START)
+        ingested = await services.ingest(read_event(body, headers.get("idempotency-key")))
+        event_id = (_EVENT_ID, str(ingested.event_id).encode())
+        await send({"type": "http.response.start", "status": 204, "headers": [event_id]})
         await send(_END)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
 import structlog
 import uvicorn
@@ -11,15 +12,25 @@ from starlette.types import ASGIApp
 
 from taskloom.api.app import create_app
 from taskloom.api.auth import AuthOptions, make_authenticator
+from taskloom.api.checks import migrated
 from taskloom.api.services import ApiServices
 from taskloom.bootstrap.local import jwt_secret
-from taskloom.bootstrap.parts import Parts
-from taskloom.errors import Permanent
+from taskloom.bootstrap.parts import Parts, pending_migrations
+from taskloom.errors import Permanent, Unavailable
 from taskloom.settings import Settings
 
 log = structlog.get_logger()
 
 _BACKLOG = 2048
+
+
+async def _engine_answers(parts: Parts) -> None:
+    await parts.services.engine.running_instances("")
+
+
+async def _resources_seen_to(parts: Parts) -> None:
+    if not parts.reconciled.is_set():
+        raise Unavailable("The declared resources have not been reconciled yet.")
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -103,7 +114,9 @@ def make_app(parts: Parts) -> ASGIApp:
             authenticator=authenticator,
             checks={
                 "database": parts.services.tasks.ping,
-                "workflow database": parts.services.workflows.ping,
+                "migrations": migrated(partial(pending_migrations, parts)),
+                "engine": partial(_engine_answers, parts),
+                "resources": partial(_resources_seen_to, parts),
             },
         )
     )

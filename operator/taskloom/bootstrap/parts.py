@@ -16,7 +16,7 @@ from taskloom.ports.sender import Sender
 from taskloom.runtime.bell import Bell
 from taskloom.settings import Settings, reveal
 from taskloom.store.database import Database
-from taskloom.store.migrate import migrate
+from taskloom.store.migrate import migrate, pending
 from taskloom.store.sealing import Sealer
 
 
@@ -77,13 +77,24 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                     await workflows.close()
 
 
+async def pending_migrations(parts: Parts) -> list[str]:
+    """List the branches of migrations that have not been run."""
+    services = parts.services
+    plan = _branches(services.tasks.url, services.workflows.url, webhooks=services.webhooks)
+    return [branch for url, branches in plan.items() for branch in await pending(url, branches)]
+
+
 async def _migrate(settings: Settings, url: str, workflow_url: str) -> None:
-    branches = ["tasks", "webhooks"] if settings.webhooks else ["tasks"]
+    for each, branches in _branches(url, workflow_url, webhooks=settings.webhooks).items():
+        await migrate(each, branches)
+
+
+def _branches(url: str, workflow_url: str, *, webhooks: bool) -> dict[str, list[str]]:
+    """Say which branches of the migrations belong to which database."""
+    own = ["tasks", "webhooks"] if webhooks else ["tasks"]
     if workflow_url == url:
-        await migrate(url, [*branches, "workflows"])
-    else:
-        await migrate(url, branches)
-        await migrate(workflow_url, ["workflows"])
+        return {url: [*own, "workflows"]}
+    return {url: own, workflow_url: ["workflows"]}
 
 
 def _egress_policy(settings: Settings) -> EgressPolicy:

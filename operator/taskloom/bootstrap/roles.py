@@ -37,6 +37,8 @@ def services_of(parts: Parts) -> Mapping[str, Service]:
     for role in parts.settings.roles:
         if role in makers:
             services.update(makers[role](parts))
+    if "controller" not in parts.settings.roles:
+        parts.reconciled.set()  # it is another process's business
     if not parts.alone or set(parts.settings.roles) != set(ROLES):
         services["listen"] = parts.services.tasks.listen
     return services

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
 
+from taskloom.domain.json_text import storable
 from taskloom.errors import Invalid
 
 
@@ -132,13 +133,23 @@ def check_task_fields(given: Mapping[str, Any], *, where: str = "") -> dict[str,
 def _key(value: Any, field: str) -> str:
     if not isinstance(value, str) or not value:
         raise Invalid(f"{field} must be a non-empty string.", field=field)
-    return value
+    return _storable(value, field)
 
 
 def _text(value: Any, field: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    raise Invalid(f"{field} must be a string, not {_kind(value)}.", field=field)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise Invalid(f"{field} must be a string, not {_kind(value)}.", field=field)
+    return _storable(value, field)
+
+
+def _storable(value: str, field: str) -> str:
+    if not storable(value):
+        raise Invalid(
+            f"{field} holds NUL or half of a surrogate pair, which cannot be stored.", field=field
+        )
+    return value
 
 
 def _object(value: Any, field: str) -> dict[str, Any] | None:
@@ -168,11 +179,12 @@ def _instant(value: Any, field: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
         raise Invalid(
             f"{field} must be a date-time such as 2026-11-24T10:00:00Z, not {value!r}.", field=field
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment
 
 
 def _kind(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from taskloom.domain.events import EVERY_KEY, NewEvent, Route
 from taskloom.domain.jobs import JobKind, NewJob
@@ -16,9 +17,10 @@ _MANY = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """The event is durable; `duplicate` says that it was so before."""
+    """The event is durable, under this id; `duplicate` says that it was so before."""
 
-    duplicate: bool
+    event_id: UUID
+    duplicate: bool = False
 
 
 class Ingest:
@@ -52,7 +54,14 @@ class Ingest:
             await tx.jobs.add(jobs)
             if jobs:
                 tx.notify("jobs")
-        return [Ingested(duplicate=event.id not in new) for event in batch]
+            known = [event for event in batch if event.id not in new]
+            first = await tx.events.find_by_idempotency_key(known) if known else {}
+        return [
+            Ingested(event_id=event.id)
+            if event.id in new
+            else Ingested(event_id=first.get(event.id, event.id), duplicate=True)
+            for event in batch
+        ]
 
 
 def route(event: NewEvent, mappings: Iterable[EventMapping]) -> tuple[Route, ...]:

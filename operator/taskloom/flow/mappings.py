@@ -24,6 +24,9 @@ async def map_event(services: Services, event_key: str, workflow_key: str) -> Ev
         created_on=services.now(),
     )
     async with services.tasks.begin() as tx:
+        for found in await tx.mappings.event_mappings_for({event_key}):
+            if (found.event_key, found.workflow_key) == (event_key, workflow_key):
+                return found  # a second one, perhaps beside a declared one, would start it twice
         await tx.mappings.put_event_mapping(mapping)
     return mapping
 

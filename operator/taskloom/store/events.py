@@ -34,6 +34,12 @@ COLUMNS: Columns = {
     "createdOn": events.c.created_on,
 }
 
+_FIND = """
+SELECT given.id AS given, e.id
+FROM jsonb_to_recordset(%s::jsonb) AS given (id uuid, origin text, key text)
+JOIN events AS e ON e.origin = given.origin AND e.idempotency_key = given.key
+"""
+
 
 class Events:
     """The events table."""
@@ -60,6 +66,17 @@ class Events:
         )
         result = await run(self._connection, _INSERT, (parameter,))
         return {row.id for row in result}
+
+    async def find_by_idempotency_key(self, given: Sequence[NewEvent]) -> dict[UUID, UUID]:
+        """Find the stored event that each of these is the same as, by the given one's id."""
+        parameter = as_parameter(
+            [
+                {"id": event.id, "origin": event.origin, "key": event.idempotency_key}
+                for event in given
+            ]
+        )
+        rows = await run(self._connection, _FIND, (parameter,))
+        return {row.given: row.id for row in rows}
 
     async def get(self, event_id: UUID) -> Event | None:
         """Look one up."""

@@ -1,11 +1,11 @@
 """Jobs left for the relay, claimed with a lease."""
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -62,7 +62,7 @@ class Jobs:
                 {
                     "id": job.id,
                     "kind": job.kind,
-                    "payload": msgspec.json.encode(job.payload).decode(),
+                    "payload": json.dumps(job.payload),
                     "event_id": job.event_id,
                     "task_id": job.task_id,
                 }
@@ -190,7 +190,7 @@ def _row_to_job(row: Any) -> Job:
         id=row.id,
         kind=JobKind(row.kind),
         state=JobState(row.state),
-        payload=msgspec.json.decode(row.payload),
+        payload=json.loads(row.payload),
         event_id=row.event_id,
         task_id=row.task_id,
         instance_id=row.instance_id,

@@ -1,11 +1,11 @@
 """The ledger: which external tasks have had their effect, so that each has it once."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -63,7 +63,7 @@ class Ledger:
                 entry.topic,
                 entry.root_instance_id,
                 entry.state,
-                msgspec.json.encode(entry.variables).decode(),
+                json.dumps(dict(entry.variables)),
                 entry.error,
                 entry.started_at,
                 entry.finished_at,
@@ -86,7 +86,7 @@ def _row_to_entry(row: Any) -> LedgerEntry:
         topic=row.topic,
         root_instance_id=row.root_instance_id,
         state=row.state,
-        variables=msgspec.json.decode(row.variables),
+        variables=json.loads(row.variables),
         error=row.error,
         attempts=row.attempts,
         started_at=row.started_at,

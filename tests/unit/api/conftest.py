@@ -33,7 +33,7 @@ class Taken:
         if self.error is not None:
             raise self.error
         self.events.append(event)
-        return Ingested(duplicate=False)
+        return Ingested(event_id=event.id)
 
 
 class NoDatabase:
