@@ -38,7 +38,7 @@ class Database:
         broadcast: bool = False,
         pool_size: int = 20,
     ) -> None:
-        self.url = _with_driver(url)
+        self.url = with_driver(url)
         self.bell = bell or Bell()
         self._sealer = sealer
         self._broadcast = broadcast
@@ -108,7 +108,8 @@ def _translated() -> Iterator[None]:
         raise
 
 
-def _with_driver(url: str) -> str:
+def with_driver(url: str) -> str:
+    """Spell a PostgreSQL URL as SQLAlchemy wants it, naming the driver."""
     for prefix in ("postgresql://", "postgres://"):
         if url.startswith(prefix):
             return "postgresql+psycopg://" + url.removeprefix(prefix)

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from taskloom.errors import Unavailable
+from taskloom.store.database import with_driver
 
 BRANCHES = ("tasks", "workflows", "webhooks")
 _LOCK = 0x7461_736B_6C6F_6F6D  # "taskloom"
@@ -27,7 +28,7 @@ async def migrate(url: str, branches: Sequence[str] = BRANCHES, target: str = "h
 
     Holds an advisory lock meanwhile, so that any number of processes may start at once.
     """
-    engine = create_async_engine(url, poolclass=NullPool)
+    engine = create_async_engine(with_driver(url), poolclass=NullPool)
     try:
         async with engine.connect() as lock_holder:
             # A session of its own, as migrations commit on theirs.
@@ -46,7 +47,7 @@ async def migrate(url: str, branches: Sequence[str] = BRANCHES, target: str = "h
 
 async def pending(url: str, branches: Sequence[str] = BRANCHES) -> list[str]:
     """List the branches whose newest migration has not been run."""
-    engine = create_async_engine(url, poolclass=NullPool)
+    engine = create_async_engine(with_driver(url), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             present = set(await connection.run_sync(_present))
