@@ -65,6 +65,26 @@ def test_it_goes_on_serving_until_interrupted(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+def test_an_interrupted_story_says_so(tmp_path: Path) -> None:
+    """Ctrl-C before its end is status 1, and everything is shut down in order."""
+    process = _start(
+        tmp_path,
+        *("--event", str(_event_that_starts_nothing(tmp_path))),
+        port=free_port(),
+        receiver_port=free_port(),
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "is durable" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=SECONDS)
+
+    assert process.returncode == 1
+    assert "error: The story was interrupted." in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("taken", ["--port", "--receiver-port"])
 def test_a_port_in_use_is_a_clear_error(tmp_path: Path, taken: str) -> None:
     """The message names the port and the option, and nothing is left running."""
@@ -86,12 +106,9 @@ def test_a_port_in_use_is_a_clear_error(tmp_path: Path, taken: str) -> None:
 
 def test_a_story_that_does_not_come_true_fails(tmp_path: Path) -> None:
     """An event that starts nothing ends it with status 1 and the reason."""
-    event = tmp_path / "event.json"
-    event.write_text('{"key": "purchase-requested", "payload": {"item": "Pen", "amount": 0}}')
-
     code, out, err = _run(
         tmp_path / "data",
-        *("--once", "--event", str(event), "--patience", "2s"),
+        *("--once", "--event", str(_event_that_starts_nothing(tmp_path)), "--patience", "2s"),
         port=free_port(),
         receiver_port=free_port(),
     )
@@ -99,3 +116,9 @@ def test_a_story_that_does_not_come_true_fails(tmp_path: Path) -> None:
     assert code == 1
     assert "The story did not come true: the event led to no task" in err
     assert "came true" not in out
+
+
+def _event_that_starts_nothing(folder: Path) -> Path:
+    event = folder / "event.json"
+    event.write_text('{"key": "purchase-requested", "payload": {"item": "Pen", "amount": 0}}')
+    return event

@@ -18,6 +18,7 @@ COMMANDS = {
     "describe": "get",
     "trigger": "trigger",
     "trace": "trace",
+    "retry": "retry",
     "explain": "explain",
     "apply": "diff",
     "diff": "diff",

@@ -159,7 +159,8 @@ async def _run(
                 await serving  # raises why it could not start
                 return
             url = listening.result()
-            await _beside(serving, live(url))
+            serving.add_done_callback(lambda _: stop.set())
+            await _beside(stop, live(url))
             is_over = True
             if not once:
                 note(f"Taskloom goes on serving at {url} ({url}/docs) until Ctrl-C.", "bold")
@@ -169,11 +170,13 @@ async def _run(
             await serving
 
 
-async def _beside(serving: asyncio.Task[None], story: Coroutine[Any, Any, None]) -> None:
-    """Run the story as long as the server runs."""
+async def _beside(stop: asyncio.Event, story: Coroutine[Any, Any, None]) -> None:
+    """Run the story unless the server is asked to stop, or stops."""
     living = asyncio.create_task(story)
-    await asyncio.wait({serving, living}, return_when=asyncio.FIRST_COMPLETED)
-    if not living.done():
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({stopping, living}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if stop.is_set():
         living.cancel()
         await asyncio.wait({living})
         raise Permanent("The story was interrupted.")
