@@ -14,6 +14,7 @@ from taskloom.api.views import View
 from taskloom.domain.permissions import Permission
 from taskloom.flow.explain import explain_event
 from taskloom.flow.render import instant_to_json
+from taskloom.flow.retry_event import retry_event
 from taskloom.flow.trace import trace_event
 from taskloom.store.resources import StoredResource
 
@@ -45,6 +46,13 @@ class TraceView(View):
     created_on: str
     routes: list[dict[str, Any]]
     outgoing: list[dict[str, Any]]
+
+
+class RetriedView(View):
+    """How much is tried again."""
+
+    starts: int
+    incidents: int
 
 
 class Explanation(View):
@@ -87,6 +95,17 @@ async def list_resources(
 async def get_trace(api: Api, event_id: UUID) -> Response:
     """Show the whole way of an event: mappings, instances, commands, tasks, deliveries."""
     return json_response(await trace_event(api.flow, event_id))
+
+
+@router.post(
+    "/events/{event_id:uuid}/retry",
+    response_model=RetriedView,
+    **call(Permission.TRIGGER_EVENTS, "Try again what failed of an event"),
+)
+async def post_retry(api: Api, event_id: UUID) -> Response:
+    """Give starts that failed and incidents another try; what is done stays done."""
+    retried = await retry_event(api.flow, event_id)
+    return json_response({"starts": retried.starts, "incidents": retried.incidents})
 
 
 @router.post(

@@ -12,7 +12,6 @@ from taskloom.cli.progress import failures
 from taskloom.cli.receiver import Webhook
 from taskloom.cli.resource_table import explain_state, is_well
 from taskloom.cli.server import Server
-from taskloom.cli.trigger import send
 from taskloom.errors import Permanent
 from taskloom.reconcilers.snapshot import Snapshot
 from taskloom.reconcilers.statuses import spec_digest, spec_of
@@ -64,10 +63,7 @@ class Plot:
 
     async def live(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Post the event, see its tasks through, and return its trace."""
-        payload = json.dumps(event.get("payload", {}))
-        event_id = await send(self.server, event["key"], payload, source=event.get("source"))
-        if event_id is None:
-            raise Permanent("the event was taken for one that came before")
+        event_id = await self.server.trigger(json.dumps(event).encode(), None)
         self.tell(f"The event {event['key']} is durable: {event_id}.")
         task_ids = await self._await_tasks(event_id)
         for task_id in task_ids:

@@ -24,9 +24,9 @@ def retry(
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Try again what failed on an event's way: starts given up, and incidents.
+    """Try again what failed of an event.
 
-    Mend the cause first; what is done stays done.
+    Starts that were given up and incidents.  Mend the cause first; what is done stays done.
     """
 
     async def run() -> dict[str, Any]:

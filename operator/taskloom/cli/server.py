@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -53,11 +54,23 @@ class Server:
         named["content-type"] = "application/json"
         return await self._call("POST", path, content=body, headers=named)
 
+    async def trigger(self, body: bytes, idempotency_key: str | None) -> UUID:
+        """Send an event; give the id under which it is durable."""
+        headers = {"content-type": "application/json"}
+        if idempotency_key is not None:
+            headers["idempotency-key"] = idempotency_key
+        response = await self._answer("POST", "/events/trigger", content=body, headers=headers)
+        return UUID(response.headers["taskloom-event-id"])
+
     async def patch(self, path: str, value: Any) -> Any:
         """Send a change."""
         return await self._call("PATCH", path, json=value)
 
     async def _call(self, method: str, path: str, **options: Any) -> Any:
+        response = await self._answer(method, path, **options)
+        return _json(response, self._url) if response.content else None
+
+    async def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = await self._client.request(method, path, **options)
         except httpx.TransportError as exc:
@@ -67,7 +80,7 @@ class Server:
                 "or say with --url where it runs."
             ) from exc
         if response.is_success:
-            return _json(response, self._url) if response.content else None
+            return response
         raise _refusal(response, self._url)
 
 

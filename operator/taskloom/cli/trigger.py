@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from taskloom.cli.console import Output, complain, note, say, show, show_data
+from taskloom.cli.console import Output, complain, say, show, show_data
 from taskloom.cli.event_input import event_body, read_given
 from taskloom.cli.options import (
     DEFAULT_DATA_DIR,
@@ -21,7 +21,6 @@ from taskloom.cli.progress import failures, is_settled
 from taskloom.cli.server import Server, connect
 from taskloom.cli.spans import seconds_of
 from taskloom.cli.trace_tree import trace_tree
-from taskloom.ids import new_id
 
 _PAUSE = 0.1
 
@@ -70,17 +69,14 @@ def trigger(
     text = read_given(payload, "--payload")
     patience = seconds_of(timeout, "--timeout")
 
-    async def run() -> tuple[UUID | None, dict[str, Any] | None, bool]:
+    async def run() -> tuple[UUID, dict[str, Any] | None, bool]:
         async with connect(url, token, data_dir) as server:
-            event_id = await send(server, key, text, source=source, idempotency_key=idempotency_key)
-            if event_id is None or not wait:
+            event_id = await server.trigger(event_body(key, text, source=source), idempotency_key)
+            if not wait:
                 return event_id, None, True
             return event_id, *await _await_settled(server, event_id, patience)
 
     event_id, trace, settled = asyncio.run(run())
-    if event_id is None:
-        note("Accepted as a duplicate: the event came before, by another way.")
-        return
     if trace is None:
         say(str(event_id))
         return
@@ -95,33 +91,6 @@ def trigger(
         complain(f"It is not through after {timeout}: look again with taskloom trace {event_id}.")
     if wrong or not settled:
         raise typer.Exit(1)
-
-
-async def send(
-    server: Server,
-    key: str,
-    payload: str,
-    *,
-    source: str | None = None,
-    idempotency_key: str | None = None,
-) -> UUID | None:
-    """Post an event and find its id; None if it counted as one that another program sent.
-
-    The answer to the post names no id, so the event is found by its description.
-    """
-    once = idempotency_key or str(new_id())
-    description = f"sent by taskloom trigger ({once})"
-    body = event_body(key, payload, source=source, description=description)
-    await server.post("/events/trigger", body, idempotency_key=once)
-    found = await server.get(
-        "/events",
-        filter={
-            "where": {"key": key, "description": description},
-            "fields": ["id"],
-            "limit": 1,
-        },
-    )
-    return UUID(found[0]["id"]) if found else None
 
 
 async def _await_settled(

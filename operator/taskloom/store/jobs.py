@@ -157,6 +157,16 @@ class Jobs:
         )
         return result.rowcount
 
+    async def retry_of_event(self, event_id: UUID) -> int:
+        """Make what has failed so far for an event due now, given up or not."""
+        result = await run(
+            self._connection,
+            "UPDATE jobs SET state = 'ready', due_at = now(), attempts = 0, finished_at = NULL"
+            " WHERE event_id = %s AND state IN ('ready', 'dead') AND error IS NOT NULL",
+            (event_id,),
+        )
+        return result.rowcount
+
     async def of_event(self, event_id: UUID) -> list[Job]:
         """List what an event led to, oldest first."""
         result = await self._connection.execute(

@@ -10,9 +10,10 @@ import pytest
 from taskloom.domain.commands import Announcement, BpmnError, CommandResult
 from taskloom.domain.jobs import JobState
 from taskloom.domain.tasks import UserTaskStatus
-from taskloom.errors import Permanent, Unavailable
+from taskloom.errors import NotFound, Permanent, Unavailable
 from taskloom.flow.complete_user_task import complete_user_task
 from taskloom.flow.mappings import map_event, map_task
+from taskloom.flow.retry_event import Retried, retry_event
 from taskloom.flow.trace import trace_event
 from taskloom.ports.engine import ExternalTask, InstanceState
 from taskloom.testing.plant import Plant
@@ -253,3 +254,42 @@ async def test_tasks_that_cannot_be_made_are_an_incident(
     assert said in trace["routes"][0]["instance"]["incidents"][0]["message"]
     assert [] == await plant.tasks()
     assert [] == plant.told_keys()
+
+
+async def test_what_stopped_is_tried_again_when_asked(plant: Plant) -> None:
+    """Starts that were given up and incidents go on; what is done is not done again."""
+
+    async def refuse(_: ExternalTask) -> CommandResult:
+        raise Permanent("not before the budget is there")
+
+    plant.scripted.execute_with = refuse
+    event_id = await _custom(plant)
+    await plant.work()
+    assert Retried(starts=0, incidents=1) == await retry_event(plant.services, event_id)
+
+    plant.scripted.execute_with = None
+    await plant.work()
+
+    assert InstanceState.COMPLETED == await _instance_state(plant, event_id)
+    assert Retried(starts=0, incidents=0) == await retry_event(plant.services, event_id)
+
+
+async def test_a_start_that_was_given_up_is_tried_again_when_asked(plant: Plant) -> None:
+    """A first step that failed for good starts when the event is retried."""
+    await purchase(plant)
+    event_id = await plant.trigger(payload="{}")  # the model needs items
+    await plant.work()
+    async with plant.services.tasks.begin() as tx:
+        assert JobState.DEAD is (await tx.jobs.of_event(event_id))[0].state
+        await tx.connection.exec_driver_sql("UPDATE events SET payload = '{\"items\": 1}'")
+
+    assert Retried(starts=1, incidents=0) == await retry_event(plant.services, event_id)
+    await plant.work()
+
+    assert 2 == len(await plant.tasks())
+
+
+async def test_an_unknown_event_cannot_be_retried(plant: Plant) -> None:
+    """It is not there, and that is said."""
+    with pytest.raises(NotFound):
+        await retry_event(plant.services, uuid.uuid4())
