@@ -48,17 +48,16 @@ async def apply_command(
     """
     engine = services.engine
     async with services.tasks.begin() as tx:
-        joined = engine.joins(tx)
-        entry = None if joined else await tx.ledger.get(task.id)
-        if entry is None or entry.state != "done":
+        if await tx.ledger.put(_done(task, result.variables, started_at, services.now())):
             await _effect(services, tx, task, result)
-            await tx.ledger.put(_done(task, result.variables, started_at, services.now()))
-        if joined:
-            outcome = await engine.complete(task.id, worker_id, result.variables, tx=tx)
+            variables = result.variables
+        else:
+            variables = await tx.ledger.variables_of(task.id)
+        if engine.joins(tx):
+            outcome = await engine.complete(task.id, worker_id, variables, tx=tx)
             if outcome is not Outcome.DONE:
                 raise LockLost
             return outcome
-    variables = entry.variables if entry is not None and entry.state == "done" else result.variables
     return await engine.complete(task.id, worker_id, variables)
 
 

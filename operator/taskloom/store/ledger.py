@@ -45,17 +45,12 @@ class Ledger:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def get(self, external_task_id: str) -> LedgerEntry | None:
-        """Look an external task up."""
-        result = await self._connection.execute(
-            select(ledger).where(ledger.c.external_task_id == external_task_id)
-        )
-        row = result.first()
-        return None if row is None else _row_to_entry(row)
+    async def put(self, entry: LedgerEntry) -> bool:
+        """Record what became of an external task; False if it was done before, and stays done.
 
-    async def put(self, entry: LedgerEntry) -> None:
-        """Record what became of an external task; what is done stays done."""
-        await run(
+        Of two workers that finish one task at once, the second waits here for the first.
+        """
+        recorded = await run(
             self._connection,
             _PUT,
             (
@@ -69,6 +64,17 @@ class Ledger:
                 entry.finished_at,
             ),
         )
+        return recorded.rowcount > 0
+
+    async def variables_of(self, external_task_id: str) -> Mapping[str, Any]:
+        """Give the variables that an external task was done with."""
+        rows = await run(
+            self._connection,
+            "SELECT variables FROM external_task_ledger WHERE external_task_id = %s",
+            (external_task_id,),
+        )
+        variables: Mapping[str, Any] = json.loads(rows.scalar() or "{}")
+        return variables
 
     async def of_instances(self, root_instance_ids: Sequence[str]) -> list[LedgerEntry]:
         """List what was done for some instances, oldest first."""
