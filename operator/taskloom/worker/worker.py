@@ -4,18 +4,19 @@ A queue of `taskloom.runtime.loop`: the engine's locks are its leases.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
 from taskloom.commands.registry import Registry
 from taskloom.domain.commands import BpmnError
-from taskloom.errors import Permanent, Temporary
+from taskloom.errors import TaskloomError, Temporary
 from taskloom.flow.apply_command import LockLost, apply_command
 from taskloom.flow.services import Services
 from taskloom.ports.command import Command
 from taskloom.ports.engine import ExternalTask
-from taskloom.worker.failures import report_failure
+from taskloom.store.ledger import LedgerEntry
+from taskloom.worker.failures import FailureReport, report_failure
 
 log = structlog.get_logger()
 
@@ -65,9 +66,12 @@ class Worker:
         except LockLost:
             log.info("worker.lock-lost", external_task=task.id, topic=task.topic)
         except BpmnError as exc:
+            await self._note(task, "error", f"{exc.error_code}: {exc.message}", started_at)
             await self._raise_in_model(task, exc)
         except Exception as exc:  # noqa: BLE001 - whatever a command raises is its task's failure
-            await self._report(task, exc)
+            report = report_failure(exc, task.retries)
+            await self._note(task, "failed", report.message, started_at)
+            await self._report(task, exc, report)
 
     def _command(self, topic: str) -> Command:
         command = self._registry.find(topic)
@@ -80,15 +84,33 @@ class Worker:
             task.id, self._worker_id, error.error_code, error.message, error.variables
         )
 
-    async def _report(self, task: ExternalTask, error: Exception) -> None:
-        report = report_failure(error, task.retries)
+    async def _note(self, task: ExternalTask, state: str, error: str, started_at: datetime) -> None:
+        """Keep for the trace what went wrong; the engine is told all the same if this fails."""
+        entry = LedgerEntry(
+            external_task_id=task.id,
+            topic=task.topic,
+            root_instance_id=task.root_instance_id,
+            state=state,
+            variables={},
+            error=error.replace("\x00", "\ufffd")[:2000],
+            attempts=1,
+            started_at=started_at,
+            finished_at=self._services.now(),
+        )
+        try:
+            async with self._services.tasks.begin() as tx:
+                await tx.ledger.put(entry)
+        except Exception as exc:  # noqa: BLE001 - only the trace is the poorer for it
+            log.warning("command.not-noted", external_task=task.id, error=str(exc))
+
+    async def _report(self, task: ExternalTask, error: Exception, report: FailureReport) -> None:
         log.warning(
             "command.failed",
             topic=task.topic,
             external_task=task.id,
             retries=report.retries,
             error=report.message,
-            exc_info=error if not isinstance(error, Temporary | Permanent) else None,
+            exc_info=None if isinstance(error, TaskloomError) else error,
         )
         await self._services.engine.fail(
             task.id,

@@ -89,6 +89,8 @@ async def test_a_failing_command_is_tried_again_before_it_is_an_incident(plant: 
 
     trace = await trace_event(plant.services, event_id)
     assert [] == trace["routes"][0]["instance"]["incidents"]
+    command = trace["routes"][0]["instance"]["commands"][0]
+    assert ("failed", "RuntimeError: not yet") == (command["state"], command["error"])
 
     async with plant.services.workflows.begin() as tx:
         await tx.connection.exec_driver_sql("UPDATE engine_external_tasks SET available_at = now()")
