@@ -173,14 +173,15 @@ def test_the_same_key_counts_once(served: Served) -> None:
 
 
 def test_a_key_that_another_program_used_names_its_event(served: Served) -> None:
-    """It is one event, whoever sent it: its id is printed."""
+    """The duplicate has the id of what came first."""
     _, token, _ = _run(served, "token")
     headers = {"authorization": f"Bearer {token.strip()}", "idempotency-key": "theirs"}
-    first = httpx.post(f"{served.url}/events/trigger", json={"key": "k"}, headers=headers)
+    answer = httpx.post(f"{served.url}/events/trigger", json={"key": "k"}, headers=headers)
 
     code, out, _ = _run(served, "trigger", "k", "--idempotency-key", "theirs")
 
-    assert (code, out.strip()) == (0, first.headers["taskloom-event-id"])
+    assert code == 0
+    assert answer.headers["taskloom-event-id"] == out.strip()
 
 
 def test_waiting_ends_with_the_trace(served: Served) -> None:
@@ -207,6 +208,17 @@ def test_a_filter_is_seen_in_the_trace(served: Served) -> None:
     _, out, _ = _run(served, "trigger", "purchase-requested", "-p", '{"amount": 1}', "--wait")
 
     assert "purchase-request not started" in out
+
+
+def test_a_retry_says_how_much_it_took_up(served: Served) -> None:
+    """Nothing failed: nothing is tried again; an event that is not there is exit code 1."""
+    _, out, _ = _run(served, "trigger", "nothing-maps-it")
+
+    code, told, _ = _run(served, "retry", out.strip())
+
+    assert code == 0
+    assert "0 starts and 0 incidents" in told
+    assert _run(served, "retry", "00000000-0000-7000-8000-000000000000")[0] == 1
 
 
 def test_explain_starts_nothing(served: Served) -> None:

@@ -161,8 +161,8 @@ def job_findings(counts: Mapping[tuple[str, str], int]) -> Iterator[Finding]:
             about="jobs",
             level=Level.WRONG,
             message=f"{count} jobs {kind} were given up.",
-            remedy="See why with taskloom trace EVENT_ID; those that lacked a workflow run again "
-            "once it is deployed.",
+            remedy="See why with taskloom trace EVENT_ID, mend it, then taskloom retry EVENT_ID; "
+            "those that lacked a workflow run again once it is deployed.",
         )
     if not dead:
         waiting = sum(counts.values())
@@ -178,8 +178,7 @@ def incident_findings(incidents: Iterable[Incident]) -> Iterator[Finding]:
             level=Level.WRONG,
             message=f"The instance {incident.root_instance_id} stopped at {incident.element_id}: "
             f"{incident.message}",
-            remedy="Mend the cause named there, and have its event's way drawn: "
-            "taskloom trace EVENT_ID",
+            remedy="Mend the cause named there, then taskloom retry EVENT_ID.",
         )
     if len(found) > _MOST:
         message = f"{len(found) - _MOST} more instances stopped."
