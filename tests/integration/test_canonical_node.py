@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,10 +19,8 @@ SCRIPT = Path(__file__).parents[1] / "node" / "stringify.mjs"
 
 
 @pytest.fixture(scope="module")
-def print_in_node() -> Iterator[Callable[[str], str | None]]:
+def print_in_node(node: str) -> Iterator[Callable[[str], str | None]]:
     """Give what Node prints for a document, None if it refuses it; one process serves them all."""
-    node = shutil.which("node")
-    assert node, "this test needs Node.js: install it so that `node` is on the PATH"
     with subprocess.Popen([node, str(SCRIPT)], stdin=PIPE, stdout=PIPE) as process:
         assert process.stdin
         assert process.stdout

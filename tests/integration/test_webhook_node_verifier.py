@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -51,10 +50,8 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def receiver(verifier: Path) -> AsyncIterator[str]:
+async def receiver(node: str, verifier: Path) -> AsyncIterator[str]:
     """Run the receiver; give its URL."""
-    node = shutil.which("node")
-    assert node, "this test needs Node.js: install it so that `node` is on the PATH"
     process = await asyncio.create_subprocess_exec(
         *(node, ROOT / "tests/node/verify.mjs", verifier, "s3cret é"),
         stdout=asyncio.subprocess.PIPE,
