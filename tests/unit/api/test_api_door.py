@@ -46,6 +46,7 @@ NEEDS = [
     ("GET", f"/events/{ID}", ["16002"]),
     ("GET", f"/events/{ID}/trace", ["16002"]),
     ("POST", "/explain", ["16002"]),
+    ("POST", f"/events/{ID}/retry", ["16007"]),
     ("POST", "/events/mapping", ["16006"]),
     ("GET", "/tasks", ["16003"]),
     ("GET", "/tasks/count", ["16003"]),
