@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from taskloom.api.problems import MEDIA_TYPE
-from taskloom.api.trigger import EVENT_SCHEMA, PATH
+from taskloom.api.trigger import EVENT_ID_HEADER, EVENT_SCHEMA, PATH
 from taskloom.domain.permissions import Permission, codes
 
 _DESCRIPTION = """Events come in, BPMN workflows start, tasks are made, and everything is told.
@@ -152,7 +152,17 @@ def _trigger() -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": EVENT_SCHEMA.json_schema}},
         },
-        "responses": {"204": {"description": "The event is durable"}},
+        "responses": {
+            "204": {
+                "description": "The event is durable",
+                "headers": {
+                    EVENT_ID_HEADER: {
+                        "description": "The event's id: the first one's, if it came before.",
+                        "schema": {"type": "string", "format": "uuid"},
+                    }
+                },
+            }
+        },
     }
 
 
