@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from taskloom.errors import Unavailable
 from taskloom.runtime.batcher import Batcher
 
 
@@ -78,3 +79,36 @@ async def test_a_caller_that_goes_away_harms_no_other() -> None:
     assert 2 == await second
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+async def test_a_cut_connection_is_not_noticed() -> None:
+    """A batch that fails for now is tried once more before anybody is told."""
+    tries: list[Sequence[int]] = []
+
+    async def write(items: Sequence[int]) -> Sequence[int]:
+        tries.append(items)
+        if len(tries) == 1:
+            raise Unavailable
+        return items
+
+    batcher = Batcher(write)
+
+    assert [1, 2] == list(await asyncio.gather(batcher.put(1), batcher.put(2)))
+    assert [[1, 2], [1, 2]] == tries
+
+
+async def test_an_outage_fails_a_batch_as_a_whole() -> None:
+    """Nobody is the culprit when nothing can be written: the items are not tried one by one."""
+    tries: list[Sequence[int]] = []
+
+    async def write(items: Sequence[int]) -> Sequence[int]:
+        tries.append(items)
+        raise Unavailable
+
+    batcher = Batcher(write)
+    results = await asyncio.gather(
+        *(batcher.put(number) for number in range(3)), return_exceptions=True
+    )
+
+    assert all(isinstance(result, Unavailable) for result in results)
+    assert len(tries) == 2

@@ -152,3 +152,54 @@ async def test_leases_are_renewed_while_work_lasts() -> None:
     running.cancel()
 
     assert queue.renewed >= 2
+
+
+async def test_an_item_that_meets_an_outage_is_handled_again() -> None:
+    """A short outage is waited out with the item in hand, not until its lease has run out."""
+    queue, tries = Numbers(1), list[int]()
+
+    async def handle(number: int) -> None:
+        tries.append(number)
+        if len(tries) < 3:
+            raise Unavailable
+
+    running = asyncio.create_task(_loop(queue, handle, Bell()).run())
+    await _until(lambda: len(tries) == 3)
+    running.cancel()
+
+    assert [1, 1, 1] == tries
+
+
+async def test_an_outage_that_outlasts_the_lease_is_not_waited_out() -> None:
+    """By then the item may be another's: it is let go."""
+    queue, tries = Numbers(1, 2), list[int]()
+
+    async def handle(number: int) -> None:
+        tries.append(number)
+        if number == 1:
+            raise Unavailable
+
+    loop = _loop(queue, handle, Bell(), lease=0.01)
+    running = asyncio.create_task(loop.run())
+    await _until(lambda: 2 in tries)
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert [1, 2] == tries
+
+
+async def test_the_end_does_not_wait_for_an_outage_to_end() -> None:
+    """A loop that is to stop leaves what cannot be done now to its next life."""
+    queue, tries = Numbers(1), list[int]()
+
+    async def handle(number: int) -> None:
+        tries.append(number)
+        raise Unavailable
+
+    running = asyncio.create_task(_loop(queue, handle, Bell()).run())
+    await _until(lambda: tries)
+    running.cancel()
+    async with asyncio.timeout(2):
+        await asyncio.wait([running])
+
+    assert running.done()

@@ -1,5 +1,6 @@
 """The data folder of one machine: its lock, its keys, its secrets, its database."""
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -41,9 +42,12 @@ async def database_url(settings: Settings) -> AsyncIterator[str]:
         return
     server = EmbeddedPostgres(settings.data_dir / "postgres")
     await server.start()
+    watching = asyncio.create_task(server.keep_running())
     try:
         yield server.url
     finally:
+        watching.cancel()
+        await asyncio.wait([watching])
         await server.stop()
 
 

@@ -5,6 +5,7 @@ fills its own and no other's; attempts and their consequences are written in one
 those that end together in one.
 """
 
+import asyncio
 import json
 import random
 from collections import Counter
@@ -29,7 +30,7 @@ from taskloom.domain.retry import (
 )
 from taskloom.domain.retry import Outcome as AttemptOutcome
 from taskloom.domain.webhooks import ClientApp, Subscription
-from taskloom.errors import Invalid
+from taskloom.errors import Invalid, Temporary
 from taskloom.ports.sender import Answer, ErrorClass, Failure, Sender, SendResult
 from taskloom.runtime.batcher import Batcher
 from taskloom.store.database import Database
@@ -38,6 +39,7 @@ from taskloom.store.transaction import Transaction
 log = structlog.get_logger()
 
 _MOST_KNOWN = 10_000
+_RECORD_PAUSES = (0.1, 0.5, 1, 2, 3, 3, 3, 3, 3, 3, 3)  # seconds, about as long as a lease
 _SPARED = timedelta(seconds=5)  # if the endpoint does not say for how long
 
 
@@ -146,7 +148,7 @@ class Dispatcher:
                 verdict,
                 random.random(),  # noqa: S311 - spreads retries, guards nothing
             )
-            await self._settler.put(
+            await self._record(
                 _Settled(
                     attempt=_attempt_of(item, started_at, result),
                     subscription_id=item.subscription.id,
@@ -157,6 +159,17 @@ class Dispatcher:
             _log(item, result, decision)
         finally:
             self._queue.release(item.subscription.id)
+
+    async def _record(self, settled: _Settled) -> None:
+        """Record an attempt, tried again for a while: unrecorded, it would be made once more."""
+        for pause in _RECORD_PAUSES:
+            try:
+                await self._settler.put(settled)
+            except Temporary:
+                await asyncio.sleep(pause)
+            else:
+                return
+        log.warning("delivery.not-recorded", delivery=str(settled.attempt.delivery_id))
 
     async def _attempt(self, item: Consignment, now: datetime) -> tuple[SendResult, Verdict]:
         try:

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from taskloom.errors import Temporary
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -17,6 +19,8 @@ class Batcher(Generic[Item, Result]):
     """Passes items to `write` in batches of at most `limit`; its results come in the same order.
 
     When a batch fails, its items are tried one by one, so that only the culprit fails.
+    When it fails for a while (`Temporary`), that is nobody's fault: it is tried once more, as a
+    connection may just have been cut, and then fails as a whole.
     """
 
     def __init__(
@@ -51,11 +55,12 @@ class Batcher(Generic[Item, Result]):
 
     async def _write_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
-            results = await self._write([item for item, _ in batch])
+            results = await self._write_or_again([item for item, _ in batch])
         except Exception as exc:  # noqa: BLE001 - handed to those who wait
-            if len(batch) == 1:
-                if not batch[0][1].done():
-                    batch[0][1].set_exception(exc)
+            if len(batch) == 1 or isinstance(exc, Temporary):
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(exc)
                 return
             for one in batch:
                 await self._write_batch([one])
@@ -63,3 +68,9 @@ class Batcher(Generic[Item, Result]):
         for (_, future), result in zip(batch, results, strict=True):
             if not future.done():  # else its caller has gone away
                 future.set_result(result)
+
+    async def _write_or_again(self, items: Sequence[Item]) -> Sequence[Result]:
+        try:
+            return await self._write(items)
+        except Temporary:
+            return await self._write(items)

@@ -19,6 +19,7 @@ from taskloom.runtime.bell import Bell
 log = structlog.get_logger()
 
 Item = TypeVar("Item")
+_FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _WAY_GIVEN = 0.02
 
@@ -48,6 +49,8 @@ class Pace:
 class Loop(Generic[Item]):
     """Works one queue.  `handle` settles each item itself; what it raises is logged, not fatal.
 
+    An item that meets a `Temporary` error is handled again for as long as one lease lasts,
+    so that a short outage costs no more than itself; then it is left to whoever claims it next.
     While `gives_way` holds it does one thing at a time, with pauses: it is slow then, not still.
     """
 
@@ -70,14 +73,17 @@ class Loop(Generic[Item]):
         self._pace = pace or Pace()
         self._gives_way = gives_way
         self._running: dict[asyncio.Task[None], Item] = {}
+        self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Work until cancelled, then finish what is in hand."""
+        self._stopping.clear()
         renewing = asyncio.create_task(self._renew())
         try:
             await self._work()
         finally:
             renewing.cancel()
+            self._stopping.set()
             if self._running:
                 await asyncio.wait(self._running, timeout=self._pace.drain)
             for task in self._running:
@@ -86,7 +92,7 @@ class Loop(Generic[Item]):
                 await renewing
 
     async def _work(self) -> None:
-        pause = 0.1
+        pause = _FIRST_PAUSE
         while True:
             free = self._pace.concurrency - len(self._running)
             if self._gives_way() and free:
@@ -101,7 +107,7 @@ class Loop(Generic[Item]):
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
-            pause = 0.1
+            pause = _FIRST_PAUSE
             for item in items:
                 task = asyncio.create_task(self._guard(item))
                 self._running[task] = item
@@ -116,12 +122,23 @@ class Loop(Generic[Item]):
             self._bell.ring(self._topic)
 
     async def _guard(self, item: Item) -> None:
-        try:
-            await self._handle(item)
-        except Temporary as exc:
-            log.warning("loop.item-put-off", loop=self._name, error=exc.message)
-        except Exception:
-            log.exception("loop.item-failed", loop=self._name)
+        clock = asyncio.get_running_loop().time
+        end, pause = clock() + self._pace.lease, _FIRST_PAUSE
+        while True:
+            try:
+                await self._handle(item)
+            except Temporary as exc:
+                if self._stopping.is_set() or clock() + pause > end:
+                    log.warning("loop.item-put-off", loop=self._name, error=exc.message)
+                    return
+            except Exception:
+                log.exception("loop.item-failed", loop=self._name)
+                return
+            else:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _renew(self) -> None:
         while True:

@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from taskloom.errors import Temporary
+
 log = structlog.get_logger()
 
 _FIRST_PAUSE = 0.2
-_LONGEST_PAUSE = 10.0
+_LONGEST_PAUSE = 5.0
 
 
 async def supervise(services: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
@@ -24,6 +26,8 @@ async def _keep_running(name: str, service: Callable[[], Awaitable[None]]) -> No
         started = asyncio.get_running_loop().time()
         try:
             await service()
+        except Temporary as exc:
+            log.warning("service.cut-off", service=name, error=exc.message, restart_in=pause)
         except Exception:
             log.exception("service.failed", service=name, restart_in=pause)
         else:

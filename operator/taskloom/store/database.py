@@ -1,6 +1,7 @@
 """A database: its pool of connections, and transactions on it."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import psycopg
 import structlog
 from psycopg.types.string import TextLoader
 from sqlalchemy import event
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -20,6 +22,15 @@ from taskloom.store.transaction import Transaction
 log = structlog.get_logger()
 
 _CHANNEL = "taskloom"
+_COMPLAINT_SECONDS = 5.0
+# For a server that has gone without a word, in seconds (the last in milliseconds).
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 
 
 class Database:
@@ -43,8 +54,14 @@ class Database:
         self._sealer = sealer
         self._broadcast = broadcast
         self._engine: AsyncEngine = create_async_engine(
-            self.url, pool_size=pool_size, max_overflow=0, pool_timeout=30, pool_pre_ping=False
+            self.url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=False,
+            connect_args=_patience(self.url),
         )
+        self._complained_at = -_COMPLAINT_SECONDS
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         event.listen(self._engine.sync_engine, "connect", _fetch_json_as_text)
 
@@ -52,7 +69,7 @@ class Database:
     async def begin(self) -> AsyncIterator[Transaction]:
         """Open a transaction: committed at the end of the block, rolled back on an exception."""
         topics: set[str] = set()
-        with _translated():
+        with self._translated():
             async with self._engine.begin() as connection:
                 tx = Transaction(connection, self.url, topics, self._sealer)
                 yield tx
@@ -70,21 +87,24 @@ class Database:
 
         Wake-ups cannot be given to it.
         """
-        with _translated():
+        with self._translated():
             async with self._autocommit.connect() as connection:
                 yield Transaction(connection, self.url, set(), self._sealer)
 
     async def listen(self) -> None:
-        """Ring this process's bells for what other processes leave; returns when cut off."""
+        """Ring this process's bells for what other processes leave; `Unavailable` if cut off."""
         conninfo = self.url.replace("postgresql+psycopg://", "postgresql://", 1)
-        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
-            await connection.execute(f"LISTEN {_CHANNEL}")
-            async for notification in connection.notifies():
-                self.bell.ring(notification.payload)
+        with self._translated():
+            async with await psycopg.AsyncConnection.connect(
+                conninfo, autocommit=True, **_patience(self.url)
+            ) as connection:
+                await connection.execute(f"LISTEN {_CHANNEL}")
+                async for notification in connection.notifies():
+                    self.bell.ring(notification.payload)
 
     async def ping(self) -> None:
         """Raise `Unavailable` if the database does not answer."""
-        with _translated():
+        with self._translated():
             async with self._engine.connect() as connection:
                 await connection.exec_driver_sql("SELECT 1")
 
@@ -92,20 +112,28 @@ class Database:
         """Close every connection."""
         await self._engine.dispose()
 
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except PoolTimeout as exc:
-        raise Unavailable("All database connections are busy: try again shortly.") from exc
-    except DBAPIError as exc:
-        if exc.connection_invalidated or isinstance(
-            exc.orig, psycopg.OperationalError | psycopg.InterfaceError
-        ):
-            log.warning("database.unavailable", error=str(exc.orig))
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeout as exc:
+            raise Unavailable("All database connections are busy: try again shortly.") from exc
+        except (DBAPIError, psycopg.Error) as exc:
+            cause = exc.orig if isinstance(exc, DBAPIError) else exc
+            invalidated = isinstance(exc, DBAPIError) and exc.connection_invalidated
+            if not invalidated and not isinstance(
+                cause, psycopg.OperationalError | psycopg.InterfaceError
+            ):
+                raise
+            self._complain(str(cause))
             raise Unavailable("The database does not answer: try again shortly.") from exc
-        raise
+
+    def _complain(self, error: str) -> None:
+        """Log what is wrong, once in a while: everybody meets it at once."""
+        now = time.monotonic()
+        if now - self._complained_at >= _COMPLAINT_SECONDS:
+            self._complained_at = now
+            log.warning("database.unavailable", error=" ".join(error.split()))
 
 
 def with_driver(url: str) -> str:
@@ -114,6 +142,12 @@ def with_driver(url: str) -> str:
         if url.startswith(prefix):
             return "postgresql+psycopg://" + url.removeprefix(prefix)
     return url
+
+
+def _patience(url: str) -> dict[str, Any]:
+    """Give how long a connection waits for a silent server, where the URL does not say."""
+    given = make_url(url).query
+    return {name: value for name, value in _PATIENCE.items() if name not in given}
 
 
 def _fetch_json_as_text(dbapi_connection: Any, _record: Any) -> None:

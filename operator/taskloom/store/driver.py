@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import msgspec
 from psycopg import AsyncConnection as Driver
+from psycopg import Error
 from psycopg.rows import namedtuple_row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -40,10 +41,18 @@ async def run(
     parameters: Sequence[Any] | Mapping[str, Any] = (),
 ) -> Rows:
     """Run `statement` (``%s`` or ``%(name)s``) in the transaction that `connection` is in."""
-    async with _driver(connection).cursor(row_factory=namedtuple_row) as cursor:
-        await cursor.execute(statement.encode(), parameters)
-        rows = () if cursor.description is None else await cursor.fetchall()
-        return Rows(rows, cursor.rowcount)
+    driver = _driver(connection)
+    try:
+        async with driver.cursor(row_factory=namedtuple_row) as cursor:
+            await cursor.execute(statement.encode(), parameters)
+            rows = () if cursor.description is None else await cursor.fetchall()
+            return Rows(rows, cursor.rowcount)
+    except Error:
+        if driver.closed:
+            # SQLAlchemy has not seen the break.  This shows it one, so that it raises its own
+            # error and lets go of every connection it had before.
+            await connection.exec_driver_sql("SELECT 1")
+        raise
 
 
 def _driver(connection: AsyncConnection) -> "Driver[Any]":

@@ -2,6 +2,7 @@
 
 It listens on a Unix socket only.  It outlives a killed Taskloom on purpose:
 the next start finds it running and goes on with it.
+The other way round, a server that was killed is started again while Taskloom runs.
 """
 
 import asyncio
@@ -26,7 +27,10 @@ log = structlog.get_logger()
 _SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes, the socket's own name included
 _START_SECONDS = 60
 _STOP_SECONDS = 30
+_LOOK_SECONDS = 0.5
+_LONGEST_PAUSE = 10.0
 _NOBODY = 65534
+_PROC = Path("/proc")
 
 
 class EmbeddedPostgres:
@@ -56,17 +60,32 @@ class EmbeddedPostgres:
             await self._launch()
         await self._create_database()
 
+    async def keep_running(self) -> None:
+        """Watch the server, and start it again whenever it has gone; ends by being cancelled."""
+        pause = _LOOK_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            if self._running() is not None:
+                pause = _LOOK_SECONDS
+                continue
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            log.warning("postgres.gone", folder=str(self._folder))
+            try:
+                await self._launch()
+            except (Permanent, Unavailable, OSError) as exc:
+                log.warning("postgres.not-started", error=str(exc), again_in=pause)
+            else:
+                log.info("postgres.started-again", pid=self._pid())
+
     async def stop(self) -> None:
         """Shut the server down; what is committed is safe either way."""
-        pid = self._pid()
+        pid = self._running()
         if pid is None:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)  # "fast": ends sessions, writes a checkpoint
         for _ in range(_STOP_SECONDS * 20):
-            if not (self._data / "postmaster.pid").exists():
-                if self._server is not None:
-                    await asyncio.to_thread(self._server.wait)
+            if self._running() is None:
                 return
             await asyncio.sleep(0.05)
         log.warning("postgres.stop-timeout", pid=pid)
@@ -109,6 +128,7 @@ class EmbeddedPostgres:
         command = [*_as_another_user(), _binary("postgres"), "-D", str(self._data)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
+        self._forget_stranger()
         log_path = self._folder / "postgres.log"
         with log_path.open("ab") as log_file:
             self._server = subprocess.Popen(  # noqa: S603, ASYNC220 - our own arguments; fork and exec take no time
@@ -121,7 +141,7 @@ class EmbeddedPostgres:
         for _ in range(_START_SECONDS * 20):
             if await self._answers():
                 return
-            if self._server.poll() is not None:
+            if self._running() is None:
                 break
             await asyncio.sleep(0.05)
         tail = log_path.read_text(errors="replace").strip()[-800:]
@@ -145,6 +165,46 @@ class EmbeddedPostgres:
             if await found.fetchone() is None:
                 with contextlib.suppress(psycopg.errors.DuplicateDatabase):
                     await connection.execute("CREATE DATABASE taskloom")
+
+    def _running(self) -> int | None:
+        """Give the process id of the server on our folder, whoever started it; None if none runs.
+
+        The file alone proves nothing: a killed server leaves it behind.
+        """
+        if self._server is not None and self._server.poll() is None:
+            return self._server.pid
+        pid = self._pid()
+        return pid if pid is not None and self._is_server(pid) else None
+
+    def _is_server(self, pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        if not _PROC.is_dir():  # a system that does not say what a process is
+            return True
+        try:
+            status = (_PROC / str(pid) / "stat").read_text()
+            command = (_PROC / str(pid) / "cmdline").read_bytes()
+        except OSError:
+            return False
+        is_dead = status.rpartition(")")[2].split()[:1] == ["Z"]
+        return not is_dead and os.fsencode(self._data) in command.split(b"\0")
+
+    def _forget_stranger(self) -> None:
+        """Remove the note of a server that was killed, if its number is another process's by now.
+
+        PostgreSQL would take that process for the server and refuse to start: after the restart of
+        a container or machine small numbers come again soon.
+        """
+        pid = self._pid()
+        if pid is None or self._is_server(pid):
+            return
+        with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(PermissionError):
+                os.kill(pid, 0)
+            log.warning("postgres.stale-pid", pid=pid)
+            (self._data / "postmaster.pid").unlink(missing_ok=True)
 
     def _pid(self) -> int | None:
         try:
