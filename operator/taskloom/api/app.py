@@ -24,7 +24,9 @@ from taskloom.api.metrics import Measured, RequestMetrics
 from taskloom.api.openapi import describe
 from taskloom.api.problems import Problems, answer_framework_errors
 from taskloom.api.services import ApiServices
+from taskloom.api.sources import ROUTE, SourceDoor
 from taskloom.api.trigger import PATH, Trigger
+from taskloom.domain.sources import PREFIX
 
 _ROUTERS: tuple[APIRouter, ...] = (
     events.router,
@@ -68,7 +70,9 @@ def create_app(services: ApiServices) -> ASGIApp:
     app.add_middleware(Problems)
     counted = RequestMetrics(services.registry)
     return _Front(
-        Measured(app, counted), Measured(Problems(Trigger(services)), counted, route=PATH)
+        Measured(app, counted),
+        trigger=Measured(Problems(Trigger(services)), counted, route=PATH),
+        sources=Measured(Problems(SourceDoor(services)), counted, route=ROUTE),
     )
 
 
@@ -88,13 +92,19 @@ def _allowed(path: str) -> list[str]:
 
 
 class _Front:
-    """Sends POST /events/trigger its short way, and everything else through the framework."""
+    """Sends events their short ways, and everything else through the framework."""
 
-    def __init__(self, app: ASGIApp, trigger: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, trigger: ASGIApp, sources: ASGIApp) -> None:
         self._app = app
         self._trigger = trigger
+        self._sources = sources
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one connection on."""
-        fast = scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST"
-        await (self._trigger if fast else self._app)(scope, receive, send)
+        way = self._app
+        if scope["type"] == "http":
+            if scope["path"] == PATH and scope["method"] == "POST":
+                way = self._trigger
+            elif scope["path"].startswith(f"{PREFIX}/"):
+                way = self._sources
+        await way(scope, receive, send)

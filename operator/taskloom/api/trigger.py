@@ -1,8 +1,5 @@
 """POST /events/trigger as bare ASGI: the one call that is made thousands of times a second."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from pydantic import WithJsonSchema
 from starlette.types import Receive, Scope, Send
 
@@ -10,15 +7,12 @@ from taskloom.api.bodies import check_json, header_map, read_body
 from taskloom.api.door import check_permission, idempotency_key
 from taskloom.api.services import ApiServices
 from taskloom.domain.events import NewEvent
-from taskloom.domain.json_text import read_members, storable
+from taskloom.domain.json_text import read_members
 from taskloom.domain.permissions import Permission
-from taskloom.errors import Invalid
+from taskloom.domain.task_event import MAX_DESCRIPTION, MAX_KEY, MAX_SOURCE, read_task_event
 from taskloom.ids import new_id
 
 PATH = "/events/trigger"
-MAX_KEY = 255
-MAX_SOURCE = 255
-MAX_DESCRIPTION = 10_000
 
 EVENT_SCHEMA = WithJsonSchema(
     {
@@ -73,36 +67,14 @@ def read_event(body: bytes, once: str | None) -> NewEvent:
     `once` is the caller's idempotency key.
     The payload's text is kept as it came.  Raises `Invalid` naming the field.
     """
-    members = read_members(body)
-    key = _text(members, "key", MAX_KEY)
-    if not key:
-        raise Invalid("key must be a non-empty string.", field="key")
-    payload, text = members.get("payload", (None, ""))
-    if payload is None:
-        payload, text = {}, "{}"
-    if not isinstance(payload, dict):
-        raise Invalid("payload must be an object.", field="payload")
-    source = _text(members, "source", MAX_SOURCE)
+    said = read_task_event(read_members(body))
     return NewEvent(
         id=new_id(),
-        key=key,
-        payload=text,
-        source=source,
-        description=_text(members, "description", MAX_DESCRIPTION),
+        key=said.key,
+        payload=said.payload,
+        source=said.source,
+        description=said.description,
         # a key is the caller's own, and callers are told apart by their source
-        origin="api" if source is None else f"api:{source}",
+        origin="api" if said.source is None else f"api:{said.source}",
         idempotency_key=idempotency_key(once),
     )
-
-
-def _text(members: Mapping[str, tuple[Any, str]], name: str, longest: int) -> str | None:
-    value, _ = members.get(name, (None, "null"))
-    if value is None:
-        return None
-    if not isinstance(value, str) or len(value) > longest or not storable(value):
-        raise Invalid(
-            f"{name} must be a string of at most {longest:,} characters, "
-            "without NUL and lone surrogates.",
-            field=name,
-        )
-    return value

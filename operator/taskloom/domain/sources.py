@@ -9,6 +9,9 @@ from uuid import UUID
 from taskloom.domain.secret import Secret
 from taskloom.domain.webhooks import Target
 
+PREFIX = "/sources"
+"""Where the HTTP door serves the paths of http sources."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSource:
@@ -35,3 +38,9 @@ class HttpCommand:
     suspended: bool = False
     managed_by: str = "api"
     created_on: datetime | None = None
+
+
+def object_of(manager: str) -> tuple[str, str] | None:
+    """Give namespace and name of the object that manages a row; None for a row of the API."""
+    parts = manager.partition(":")[2].split("/")
+    return (parts[1], parts[2]) if len(parts) == 3 else None

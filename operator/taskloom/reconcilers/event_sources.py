@@ -7,13 +7,14 @@ from uuid import UUID
 
 from taskloom.domain.conditions import Reason
 from taskloom.domain.secret import Secret
+from taskloom.domain.sources import PREFIX
 from taskloom.domain.sources import EventSource as Row
 from taskloom.reconcilers.desired import Desired, World
 from taskloom.reconcilers.references import check_expression, referenced_secret
 from taskloom.reconcilers.settle import Plan, Unresolved, Want, settle, want
 from taskloom.reconcilers.verdict import Verdict, programmed, unsupported
 from taskloom.resources.client_app import ClientApp
-from taskloom.resources.event_source import EventSource
+from taskloom.resources.event_source import EventSource, EventSourceSpec, Placement
 
 RESOLVED = "resolved"
 """Field of a row's spec that holds what its references stood for: ``clientIds``."""
@@ -48,19 +49,35 @@ def plan_event_sources(
         )
         fields = {"sourceId": str(row.id), "type": spec.type}
         if path is not None:
-            fields["endpoint"] = path
-        return row, programmed(desired, fields, suspended=spec.suspend)
+            fields["endpoint"] = PREFIX + path
+        return row, programmed(desired, fields, suspended=spec.suspend, missing=_not_done(spec))
 
+    present = frozenset(row.id for row in rows)
     wants: list[Want[Row]] = []
     for desired, source in world.of(EventSource):
         kind = source.spec.type
-        if kind in connectors:
-            wants.append(want(desired, partial(make, desired, source)))
-        else:
+        if kind not in connectors:
             message = f"this installation has no connector for {kind}"
-            verdict = unsupported(desired, message, {"type": kind})
-            wants.append(Want(desired=desired, row=None, verdict=verdict, row_id=desired.id))
+        elif source.spec.format.type == "CloudEvents":
+            message = "this version does not read CloudEvents yet"
+            if desired.id in present:
+                message += "; the last valid form stays in force"
+        else:
+            wants.append(want(desired, partial(make, desired, source)))
+            continue
+        verdict = unsupported(desired, message, {"type": kind})
+        wants.append(Want(desired=desired, row=None, verdict=verdict, row_id=desired.id))
     return settle(world, wants, rows, claim_of=lambda row: row.path)
+
+
+def _not_done(spec: EventSourceSpec) -> list[str]:
+    """List what is asked for and not done: http sources run wherever the HTTP door does."""
+    missing = []
+    if spec.max_in_flight != EventSourceSpec.model_fields["max_in_flight"].default:
+        missing.append("maxInFlight")
+    if spec.placement != Placement():
+        missing.append("placement")
+    return missing
 
 
 def _resolve(

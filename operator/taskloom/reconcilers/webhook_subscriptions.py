@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from taskloom.reconcilers.settle import Plan, Unresolved, settle, want
 from taskloom.reconcilers.verdict import Verdict, disabled, programmed
 from taskloom.resources.client_app import ClientApp
 from taskloom.resources.fields import parse_duration
-from taskloom.resources.webhook_subscription import Delivery, WebhookSubscription
+from taskloom.resources.webhook_subscription import Delivery, DisableAfter, WebhookSubscription
 
 
 def plan_subscriptions(
@@ -144,4 +145,10 @@ def _verdict(desired: Desired, wanted: WebhookSubscription, row: Subscription) -
         missing.append("delivery.ordering")
     if wanted.spec.delivery.rate_per_second is not None:
         missing.append("delivery.ratePerSecond")
+    if _patience(wanted.spec.disable_after) != _patience(DisableAfter()):
+        missing.append("disableAfter")
     return programmed(desired, fields, suspended=wanted.spec.suspend, missing=missing)
+
+
+def _patience(disable_after: DisableAfter) -> timedelta:
+    return parse_duration(disable_after.failing_for)

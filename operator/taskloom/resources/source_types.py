@@ -87,7 +87,8 @@ class HttpSource(Part):
     """A path of Taskloom's own HTTP server."""
 
     path: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^/[A-Za-z0-9._~/-]*$")]
-    """The path, below the server's prefix for sources."""
+    """The path below /sources: events for /orders are posted to /sources/orders,
+    which `status.endpoint` names."""
     auth: HttpAuth | None = None
     """Who may post; unset means every ClientApp of this namespace with events.trigger."""
     max_body_bytes: Annotated[int, bounded(1, 10_485_760)] = 1_048_576

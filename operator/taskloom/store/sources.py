@@ -28,6 +28,14 @@ class Sources:
         )
         return [self._row_to_source(row) for row in result]
 
+    async def by_path(self, path: str) -> EventSource | None:
+        """Find the http source of a path."""
+        result = await self._connection.execute(
+            select(event_sources).where(event_sources.c.path == path)
+        )
+        row = result.first()
+        return None if row is None else self._row_to_source(row)
+
     async def put(self, source: EventSource) -> None:
         """Insert a source, or replace the one with its id."""
         secrets = {name: value.reveal() for name, value in source.secrets.items()}
