@@ -127,9 +127,14 @@ REFUSED_ELEMENTS = {
         + "</endEvent>",
         "an end event has no output parameters",
     ),
-    "potential owner": (
-        '<userTask id="x"><potentialOwner/></userTask>',
-        "potentialOwner is not supported",
+    "performer": ('<userTask id="x"><performer/></userTask>', "it has several performers"),
+    "two assignees": (
+        (
+            '<userTask id="x" camunda:assignee="a"><humanPerformer><resourceAssignmentExpression>'
+            "<formalExpression>b</formalExpression></resourceAssignmentExpression>"
+            "</humanPerformer></userTask>"
+        ),
+        "both a humanPerformer and a camunda:assignee",
     ),
     "bad priority": ('<userTask id="x" camunda:priority="high"/>', "high"),
     "bad due date": ('<userTask id="x" camunda:dueDate="tomorrow"/>', "tomorrow"),
@@ -208,13 +213,6 @@ REFUSED_ELEMENTS = {
     "error without code": (
         '<endEvent id="x"><errorEventDefinition/></endEvent>',
         "an error that has no errorCode",
-    ),
-    "unknown error": (
-        (
-            '<boundaryEvent id="x" attachedToRef="t"><errorEventDefinition errorRef="none"/>'
-            "</boundaryEvent>"
-        ),
-        "names no error of the file",
     ),
     "non-interrupting": (
         (
@@ -333,12 +331,24 @@ def test_long_lists_of_problems_are_cut() -> None:
     assert message.endswith("and 150 more.")
 
 
-@pytest.mark.parametrize("kind", ["message", "timer", "signal", "conditional"])
-def test_start_events_other_than_none_are_refused(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["timer", "conditional", "error"])
+def test_start_events_that_begin_by_themselves_are_refused(kind: str) -> None:
     """A process begins when it is started, by nothing else."""
     start = f'<startEvent id="s"><{kind}EventDefinition/></startEvent>'
 
     assert f"s: a start event with {kind}EventDefinition" in refusal(bpmn(start))
+
+
+@pytest.mark.parametrize("kind", ["message", "signal"])
+def test_start_event_of_a_message_begins_as_the_only_one(kind: str) -> None:
+    """As on Camunda, a process started by its key begins at its only start event, else the none."""
+    event = f'<startEvent id="{{}}"><{kind}EventDefinition id="d"/></startEvent>'
+    inner = f'<subProcess id="x">{event.format("m")}</subProcess>'
+
+    assert "m" == parse_bpmn(bpmn(event.format("m"))).start
+    assert "s" == parse_bpmn(bpmn(event.format("m"), START, event.format("n"))).start
+    assert "it has 2 start events" in refusal(bpmn(event.format("m"), event.format("n")))
+    assert f"m: a start event with {kind}EventDefinition" in refusal(bpmn(START, inner))
 
 
 def test_file_without_executable_process_is_refused() -> None:
@@ -359,6 +369,17 @@ def test_file_with_two_executable_processes_is_refused() -> None:
 def test_element_without_id_is_refused_with_its_line() -> None:
     """What has no id is named by its line."""
     assert "line 1: <task> has no id" in refusal(bpmn(START, "<task/>"))
+
+
+def test_sequence_flows_need_no_id() -> None:
+    """A flow without an id is named by its ends, however often they are joined."""
+    bare = '<sequenceFlow sourceRef="s" targetRef="t"/>'
+    process = parse_bpmn(bpmn(START, TASK, bare, bare))
+
+    assert ["t", "t"] == [flow.target for flow in process.nodes["s"].outgoing]
+    assert "flow from s to x: its targetRef 'x'" in refusal(
+        bpmn(START, '<sequenceFlow sourceRef="s" targetRef="x"/>')
+    )
 
 
 def test_what_modellers_add_does_no_harm() -> None:
@@ -390,11 +411,53 @@ def test_what_modellers_add_does_no_harm() -> None:
     assert ("s", "starter", frozenset({"a"})) == (process.start, process.initiator, process.topics)
 
 
-def test_operaton_namespace_means_the_same() -> None:
-    """Attributes in Operaton's namespace are read as Camunda's."""
-    data = bpmn(START, external("a")).replace(b"http://camunda.org", b"http://operaton.org")
+@pytest.mark.parametrize(
+    "namespace", ["http://operaton.org/schema/1.0/bpmn", "http://activiti.org/bpmn"]
+)
+def test_kindred_namespaces_mean_the_same(namespace: str) -> None:
+    """Attributes in the namespaces of Camunda's kin are read as Camunda's, and refused alike."""
+    camunda = b"http://camunda.org/schema/1.0/bpmn"
+    data = bpmn(START, external("a")).replace(camunda, namespace.encode())
+    java = bpmn(START, '<serviceTask id="x" camunda:class="a.B"/>')
 
     assert frozenset({"a"}) == parse_bpmn(data).topics
+    assert "Java classes" in refusal(java.replace(camunda, namespace.encode()))
+
+
+def test_people_may_be_named_in_the_words_of_bpmn() -> None:
+    """A human performer is the assignee, potential owners are candidates; documentation adds up."""
+
+    def person(tag: str, text: str) -> str:
+        inner = f"<formalExpression>{text}</formalExpression>"
+        return (
+            f"<{tag}><resourceAssignmentExpression>{inner}</resourceAssignmentExpression></{tag}>"
+        )
+
+    task = (
+        '<userTask id="u" camunda:candidateGroups="d">'
+        "<documentation> one </documentation><documentation>two</documentation>"
+        + person("humanPerformer", "${who}")
+        + person("potentialOwner", "user(ann), group( b ), c")
+        + "</userTask>"
+    )
+    user = parse_bpmn(bpmn(START, task)).nodes["u"].work
+
+    assert isinstance(user, UserWork)
+    assert user.assignee is not None
+    assert user.description is not None
+    assert ("${who}", "one\n\ntwo") == (user.assignee.source, user.description.source)
+    assert ["ann"] == [each.source for each in user.candidate_users]
+    assert ["b", "c", "d"] == [each.source for each in user.candidate_groups]
+
+
+def test_error_reference_without_an_error_is_a_code() -> None:
+    """As on Camunda, an errorRef that names no error of the file is the code itself."""
+    event = '<boundaryEvent id="b" attachedToRef="t"><errorEventDefinition errorRef="bad"/>'
+    process = parse_bpmn(bpmn(START, TASK, path("s t"), event + "</boundaryEvent>"))
+    caught = process.nodes["b"].work
+
+    assert isinstance(caught, ErrorBoundary)
+    assert "bad" == caught.code
 
 
 def test_details_of_elements_are_read() -> None:
@@ -439,17 +502,39 @@ def test_doctype_is_refused_unread(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "reason"),
     [
-        BOMB.decode().replace('"1.0"', '"1.0" encoding="UTF-16"').encode("utf-16"),
-        OUTSIDE.decode().encode("utf-16-le"),
-        b'<?xml version="1.0" encoding="UTF-7"?>+ADw-!DOCTYPE d+AD4-',
-        b"\x00",
+        (BOMB.decode().replace('"1.0"', '"1.0" encoding="UTF-16"').encode("utf-16"), "DOCTYPE"),
+        (OUTSIDE.decode().encode("utf-16-le"), "not encoded in UTF-8"),
+        (b'<?xml version="1.0" encoding="UTF-7"?>+ADw-!DOCTYPE d+AD4-', "no well-formed XML"),
+        (b'<?xml version="1.0" encoding="EBCDIC-CP-US"?>\xff', "not encoded in UTF-8"),
+        (b"\xff\xfe\x00", "not encoded in UTF-8"),
+        (b"\x00", "not encoded in UTF-8"),
     ],
 )
-def test_encodings_that_could_hide_something_are_refused(data: bytes) -> None:
-    """Only UTF-8 and its like are read."""
-    assert "not encoded in UTF-8" in refusal(data)
+def test_encodings_hide_nothing(data: bytes, reason: str) -> None:
+    """What is read is UTF-8 before anything is looked for in it."""
+    assert reason in refusal(data)
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [
+        ("UTF-8", "utf-8-sig"),
+        ("UTF-16", "utf-16"),
+        ("ISO-8859-1", "latin-1"),
+        ("windows-1252", "cp1252"),
+        # a file that was opened as text somewhere and sent on: the declaration is out of date
+        ("ISO-8859-1", "utf-8"),
+        ("UTF-16", "utf-8"),
+    ],
+)
+def test_other_encodings_are_read(declared: str, encoding: str) -> None:
+    """Marks of byte order, Latin and UTF-16 are read, with carriage returns and CDATA."""
+    text = bpmn(START, "\r\n", '<task id="t" name="Größe"/>', path("s t")).decode()
+    data = text.replace("UTF-8", declared).encode(encoding)
+
+    assert "Größe" == parse_bpmn(data).nodes["t"].name
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What each flow element does: one reader a tag."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,6 +19,8 @@ from taskloom.engines.embedded.reading import (
     text_of,
 )
 
+_OWNER = {kind: re.compile(rf"{kind}\(\s*(.*?)\s*\)") for kind in ("user", "group")}
+_STARTED_BY_KEY = frozenset({"messageEventDefinition", "signalEventDefinition"})
 _SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -52,10 +54,15 @@ def read_work(element: Element, element_id: str, reading: Reading) -> model.Work
 
 
 def _start(element: Element, element_id: str, reading: Reading) -> model.Work:
-    for definition in _definitions(element):
-        reading.problems.add(
-            element_id, f"a start event with {local_name(definition)} is not supported"
-        )
+    # a process is started by its key: as on Camunda its message or signal is then not asked for
+    parent = element.getparent()
+    outermost = parent is not None and local_name(parent) == "process"
+    for definition in event_definitions(element):
+        check_extensions(definition, element_id, reading.problems)
+        if not outermost or local_name(definition) not in _STARTED_BY_KEY:
+            reading.problems.add(
+                element_id, f"a start event with {local_name(definition)} is not supported"
+            )
     return model.PassThrough()
 
 
@@ -76,30 +83,57 @@ def _external_by(holder: Element, element_id: str, reading: Reading, what: str) 
 
 
 def _user(element: Element, element_id: str, reading: Reading) -> model.Work:
-    for child in bpmn_children(element, "humanPerformer", "performer", "potentialOwner"):
-        reading.problems.add(
-            element_id,
-            f"{local_name(child)} is not supported: use camunda:assignee or candidateGroups",
-        )
     problems = reading.problems
+    assignees, users, groups = _people(element)
+    if bpmn_children(element, "performer") or len(assignees) > 1:
+        problems.add(element_id, "it has several performers: use one camunda:assignee")
+    if assignees and extension_attribute(element, "assignee") is not None:
+        problems.add(element_id, "it has both a humanPerformer and a camunda:assignee")
 
     def one(name: str, check: Callable[[str], object] | None = None) -> Expression | None:
         return problems.optional(element_id, extension_attribute(element, name), check)
 
-    def several(name: str) -> tuple[Expression, ...]:
-        parts = _split(extension_attribute(element, name) or "")
+    def several(name: str, owners: Sequence[str]) -> tuple[Expression, ...]:
+        parts = [*owners, *_split(extension_attribute(element, name) or "")]
         return tuple(problems.expression(element_id, part) for part in parts)
 
     documentation = [text_of(child) for child in bpmn_children(element, "documentation")]
+    performer = problems.optional(element_id, assignees[0] if assignees else None)
     return model.UserWork(
-        description=problems.optional(element_id, documentation[0] if documentation else None),
-        assignee=one("assignee"),
-        candidate_users=several("candidateUsers"),
-        candidate_groups=several("candidateGroups"),
+        description=problems.optional(
+            element_id, "\n\n".join(documentation) if documentation else None
+        ),
+        assignee=performer or one("assignee"),
+        candidate_users=several("candidateUsers", users),
+        candidate_groups=several("candidateGroups", groups),
         form_key=one("formKey"),
         due_date=one("dueDate", lambda text: read_due_date(text, _SOME_DAY)),
         priority=one("priority", int),
     )
+
+
+def _people(element: Element) -> tuple[list[str], list[str], list[str]]:
+    """Read whom BPMN's own elements name: performers, candidate users, candidate groups."""
+    performers = _assigned(element, "humanPerformer")
+    users, groups = [], []
+    for owners in _assigned(element, "potentialOwner"):
+        for owner in _split(owners):
+            user, group = (_OWNER[kind].fullmatch(owner) for kind in ("user", "group"))
+            if user:
+                users.append(user[1])
+            else:
+                groups.append(group[1] if group else owner)
+    return performers, users, groups
+
+
+def _assigned(element: Element, tag: str) -> list[str]:
+    return [
+        text_of(expression)
+        for person in bpmn_children(element, tag)
+        for assignment in bpmn_children(person, "resourceAssignmentExpression")
+        for expression in bpmn_children(assignment, "formalExpression")
+        if text_of(expression)
+    ]
 
 
 def read_due_date(text: str, now: datetime) -> datetime:
@@ -144,7 +178,7 @@ def _end(element: Element, element_id: str, reading: Reading) -> model.Work | No
         case "messageEventDefinition":
             return _external_by(definition, element_id, reading, "a message end event")
         case "errorEventDefinition":
-            error = _error(definition, element_id, reading)
+            error = _error(definition, reading)
             if error is None or not error.code:
                 reading.problems.add(element_id, "it throws an error that has no errorCode")
                 return None
@@ -185,7 +219,7 @@ def _boundary(element: Element, element_id: str, reading: Reading) -> model.Work
             kind, value = _timer(definition, element_id, reading)
             return model.TimerBoundary(attached_to=attached_to, kind=kind, value=value)
         case "errorEventDefinition" if definition is not None:
-            error = _error(definition, element_id, reading)
+            error = _error(definition, reading)
             return model.ErrorBoundary(
                 attached_to=attached_to,
                 code=None if error is None else error.code or None,
@@ -224,22 +258,22 @@ def due_at(kind: model.TimerKind, text: str, now: datetime) -> datetime:
             return first_of_cycle(text, now)
 
 
-def _error(definition: Element, element_id: str, reading: Reading) -> BpmnError | None:
+def _error(definition: Element, reading: Reading) -> BpmnError | None:
     reference = definition.get("errorRef")
     if not reference:
         return None
     error = reading.errors.get(reference.rpartition(":")[2])
-    if error is None:
-        reading.problems.add(element_id, f"errorRef {reference!r} names no error of the file")
-    return error
+    # as on Camunda, a reference that names no error of the file is a code itself
+    return error or BpmnError(code=reference, message=None)
 
 
-def _definitions(element: Element) -> list[Element]:
+def event_definitions(element: Element) -> list[Element]:
+    """List what an event waits for or does."""
     return [c for c in bpmn_children(element) if local_name(c).endswith(("Definition", "nRef"))]
 
 
 def _only_definition(element: Element, element_id: str, reading: Reading) -> Element | None:
-    definitions = _definitions(element)
+    definitions = event_definitions(element)
     for definition in definitions:
         check_extensions(definition, element_id, reading.problems)
     if len(definitions) > 1:

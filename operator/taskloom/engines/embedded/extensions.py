@@ -28,14 +28,15 @@ _ATTRIBUTES = frozenset(
         "candidateStarterUsers", "candidateUsers", "dueDate", "errorCodeVariable", "errorMessage",
         "errorMessageVariable", "exclusive", "followUpDate", "formKey", "formRef",
         "formRefBinding", "formRefVersion", "historyTimeToLive", "initiator",
-        "isStartableInTasklist", "jobPriority", "modelerTemplate", "modelerTemplateVersion",
-        "priority", "taskPriority", "topic", "type", "versionTag",
+        "isStartableInTasklist", "jobPriority", "modelerTemplate", "modelerTemplateIcon",
+        "modelerTemplateVersion", "priority", "retries", "taskPriority", "topic", "type",
+        "versionTag",
     }
 )  # fmt: skip
 _ELEMENTS = frozenset(
     {
-        "failedJobRetryTimeCycle", "field", "formData", "inputOutput", "potentialStarter",
-        "properties", "validation",
+        "failedJobRetryTimeCycle", "field", "formData", "formProperty", "inputOutput",
+        "potentialStarter", "properties", "validation",
     }
 )  # fmt: skip
 _REASONS = {

@@ -3,7 +3,12 @@
 from dataclasses import dataclass, field
 
 from taskloom.engines.embedded import model
-from taskloom.engines.embedded.elements import BpmnError, Reading, read_work
+from taskloom.engines.embedded.elements import (
+    BpmnError,
+    Reading,
+    event_definitions,
+    read_work,
+)
 from taskloom.engines.embedded.extensions import check_extensions, read_parameters
 from taskloom.engines.embedded.problems import Problems
 from taskloom.engines.embedded.reading import (
@@ -99,6 +104,7 @@ def _choose_process(root: Element, problems: Problems) -> Element:
 class _Start:
     id: str = ""
     initiator: str | None = None
+    plain: bool = True  # it waits for no event
 
 
 def _read_scope(scope: Element, scope_id: str, draft: _Draft, depth: int) -> _Start:
@@ -114,17 +120,21 @@ def _read_scope(scope: Element, scope_id: str, draft: _Draft, depth: int) -> _St
         if tag in _REFUSED_INSIDE:
             problems.add(scope_id, _REFUSED_INSIDE[tag])
             continue
-        element_id = _id_of(element, draft)
         if tag == "sequenceFlow":
-            draft.flows.append((scope_id, _read_flow(element, element_id, problems)))
+            flow_id = _id_of(element, draft) if element.get("id") else _flow_name(element)
+            draft.flows.append((scope_id, _read_flow(element, flow_id, problems)))
             continue
+        element_id = _id_of(element, draft)
         _read_node(element, element_id, scope_id, draft, depth)
         if tag == "startEvent":
-            starts.append(_Start(element_id, extension_attribute(element, "initiator")))
-    if len(starts) != 1:
-        problems.add(scope_id, f"it has {len(starts) or 'no'} start events: it needs one")
+            initiator = extension_attribute(element, "initiator")
+            starts.append(_Start(element_id, initiator, plain=not event_definitions(element)))
+    # as on Camunda: the none start event begins, else the only one there is
+    candidates = [start for start in starts if start.plain] or starts
+    if len(candidates) != 1:
+        problems.add(scope_id, f"it has {len(candidates) or 'no'} start events: it needs one")
         return _Start()
-    return starts[0]
+    return candidates[0]
 
 
 def _read_node(element: Element, element_id: str, scope_id: str, draft: _Draft, depth: int) -> None:
@@ -179,6 +189,10 @@ def _read_flow(element: Element, element_id: str, problems: Problems) -> model.F
         target=element.get("targetRef") or "",
         condition=condition,
     )
+
+
+def _flow_name(element: Element) -> str:
+    return f"flow from {element.get('sourceRef')} to {element.get('targetRef')}"
 
 
 def _refuse_literal(text: str) -> None:

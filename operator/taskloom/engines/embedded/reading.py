@@ -12,12 +12,16 @@ Element = _Element
 MAX_BYTES = 4 * 1024 * 1024
 
 BPMN = "http://www.omg.org/spec/BPMN/20100524/MODEL"
-EXTENSIONS = frozenset(
-    {"http://camunda.org/schema/1.0/bpmn", "http://operaton.org/schema/1.0/bpmn"}
+# Camunda reads its forerunner's namespace as its own
+EXTENSIONS = (
+    "http://camunda.org/schema/1.0/bpmn",
+    "http://operaton.org/schema/1.0/bpmn",
+    "http://activiti.org/bpmn",
 )
 
-# only encodings in which the ASCII characters are their own bytes, so that none can hide a DOCTYPE
-_ENCODINGS = frozenset({"utf-8", "us-ascii", "ascii", "iso-8859-1", "windows-1252"})
+# what a file may be written in that is not UTF-8, by the name in its declaration
+_ENCODINGS = frozenset({"iso-8859-1", "iso-8859-15", "windows-1252"})
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _DECLARATION = re.compile(rb"\s*<\?xml\s[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")
 _PROLOG = re.compile(rb"(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 
@@ -28,8 +32,10 @@ def read_xml(bpmn: bytes) -> Element:
         raise TooLarge(
             f"The BPMN has {len(bpmn):,} bytes: at most {MAX_BYTES:,} are read.", field="bpmn"
         )
-    _check_prolog(bpmn.removeprefix(b"\xef\xbb\xbf"))
+    text = _as_utf8(bpmn).removeprefix(b"\xef\xbb\xbf")
+    _check_prolog(text)
     parser = etree.XMLParser(
+        encoding="utf-8",  # whatever the declaration says
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -39,7 +45,7 @@ def read_xml(bpmn: bytes) -> Element:
         remove_pis=True,
     )
     try:
-        root = etree.fromstring(bpmn, parser)
+        root = etree.fromstring(text, parser)
     except etree.XMLSyntaxError as exc:
         raise Unprocessable(f"The BPMN is no well-formed XML: {exc}", field="bpmn") from exc
     if root is None or root.getroottree().docinfo.internalDTD is not None:
@@ -97,11 +103,43 @@ def text_of(element: Element) -> str:
     return (element.text or "").strip()
 
 
-def _check_prolog(bpmn: bytes) -> None:
+def _as_utf8(bpmn: bytes) -> bytes:
+    """Give the file in UTF-8, so that no encoding can hide a DOCTYPE.
+
+    A declaration counts only where the bytes are not UTF-8: a file that came to us as text is
+    UTF-8 whatever it was when it was saved.
+    """
     declared = _DECLARATION.match(bpmn)
-    encoding = declared[1].decode("ascii").lower() if declared else "utf-8"
-    if encoding not in _ENCODINGS or b"\x00" in bpmn:
-        raise Unprocessable("The BPMN is not encoded in UTF-8: save it as UTF-8.", field="bpmn")
+    name = declared[1].decode("ascii").lower() if declared else "utf-8"
+    try:
+        if bpmn.startswith(_UTF16):
+            text = bpmn.decode("utf-16").encode()
+        elif _is_utf8(bpmn):
+            text = bpmn
+        elif name in _ENCODINGS:
+            text = bpmn.decode(name).encode()
+        else:
+            raise _encoding()
+    except UnicodeDecodeError as exc:
+        raise _encoding() from exc
+    if b"\x00" in text:
+        raise _encoding()
+    return text
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _encoding() -> Unprocessable:
+    return Unprocessable("The BPMN is not encoded in UTF-8: save it as UTF-8.", field="bpmn")
+
+
+def _check_prolog(bpmn: bytes) -> None:
     prolog = _PROLOG.match(bpmn)
     if prolog is not None and bpmn.startswith(b"<!", prolog.end()):
         raise _doctype()
