@@ -17,7 +17,12 @@ from taskloom.providers.files.read import read_folder
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = re.compile(r"<\?xml .*?</bpmn:definitions>", re.DOTALL)
-FOLDERS = ["quickstart", "command-python/resources", "command-http/resources"]
+FOLDERS = [
+    "quickstart",
+    "command-python/resources",
+    "command-http/resources",
+    "http-source/resources",
+]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
