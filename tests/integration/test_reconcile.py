@@ -258,14 +258,37 @@ async def test_a_broken_file_deletes_nothing_even_after_a_restart(bench: Bench) 
         assert ["charge"] == [command.topic for command in await tx.commands.all()]
 
 
+async def test_what_has_no_name_is_told_under_its_file(bench: Bench) -> None:
+    """A file that is no YAML, an object that stands twice, a bad Secret: all can be seen."""
+    await bench.apply(
+        all=STORY,
+        broken="kind: [",
+        nameless="kind: Workflow",
+        secret="apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {a: '!'}",
+        twice=resource("ClientApp", "shop", "{}"),
+    )
+
+    statuses = await bench.statuses()
+    expected = {f"File/{name}.yaml" for name in ("broken", "nameless", "secret", "twice")}
+    assert expected == {name for name in statuses if name.startswith("File/")}
+    assert {statuses[name] for name in expected} == {"False InvalidSpec"}
+    assert statuses["ClientApp/shop"] == "True Reconciled"
+
+    await bench.apply(broken="", nameless="", secret="", twice=resource("ClientApp", "other", "{}"))
+
+    assert not [name for name in await bench.statuses() if name.startswith("File/")]
+
+
 async def test_a_missing_folder_deletes_nothing(bench: Bench) -> None:
-    """An unmounted folder is no order to delete."""
+    """An unmounted folder is no order to delete; that it is missing can be seen."""
     await bench.apply(all=STORY)
+    before = await bench.statuses()
     bench.folder.rename(bench.folder.with_name("away"))
 
     await bench.reconcile(read_folder(bench.folder))
 
-    assert 8 == len(await bench.statuses())
+    told = {f"File/{bench.folder}": "False InvalidSpec"}
+    assert before | told == await bench.statuses()
 
 
 async def test_a_workflow_with_instances_is_deleted_once_they_end(bench: Bench) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from taskloom.cli.rehearsal import rehearse
 from taskloom.domain.workflows import Workflow as WorkflowRow
-from taskloom.reconcilers.snapshot import Key, Snapshot
+from taskloom.reconcilers.snapshot import FILE, Key, Snapshot
 from taskloom.reconcilers.statuses import look_out, spec_digest, spec_of
 from taskloom.store.resources import StoredResource
 
@@ -78,7 +78,8 @@ def compare(
         )
         for stored in outlook.forgotten
     ]
-    return sorted(changes, key=lambda change: change.key)
+    of_objects = [change for change in changes if change.key[0] != FILE]
+    return sorted(of_objects, key=lambda change: change.key)
 
 
 def stored_key(resource: Mapping[str, Any]) -> Key:

@@ -24,6 +24,7 @@ from taskloom.cli.server import connect
 from taskloom.domain.workflows import Workflow as WorkflowRow
 from taskloom.providers.files.read import read_folder
 from taskloom.reconcilers.snapshot import Snapshot
+from taskloom.resources.kinds import KINDS
 
 _Folder = Annotated[
     Path,
@@ -176,7 +177,7 @@ def _sum_up(changes: list[Change]) -> None:
 
 def _say_problems(snapshot: Snapshot) -> bool:
     """Say what could not be read, besides the objects that are named already."""
-    named = {str(refused.place) for refused in snapshot.refused}
+    named = {str(refused.place) for refused in snapshot.refused if refused.key[0] in KINDS}
     for problem in snapshot.problems:
         if str(problem.place) not in named:
             complain(str(problem))

@@ -10,6 +10,8 @@ Key = tuple[str, str, str]
 """Kind, namespace and name."""
 Name = tuple[str, str]
 """Namespace and name."""
+FILE = "File"
+"""Kind under which is told what is wrong with a file as a whole, or with what has no name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

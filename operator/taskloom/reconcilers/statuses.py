@@ -16,7 +16,7 @@ from taskloom.domain.conditions import (
     replace_conditions,
 )
 from taskloom.reconcilers.desired import Desired, World, manager_of
-from taskloom.reconcilers.snapshot import Key, Snapshot
+from taskloom.reconcilers.snapshot import FILE, Key, Problem, Snapshot
 from taskloom.reconcilers.verdict import Verdict
 from taskloom.resources.base import API_VERSION, Resource
 from taskloom.resources.kinds import KINDS
@@ -57,6 +57,9 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
         item.key: describe(item.problems) for item in snapshot.refused if item.key[0] in KINDS
     }
     places |= {item.key: str(item.place) for item in snapshot.refused}
+    for file_key, problems in _of_files(snapshot).items():
+        refused[file_key] = _describe_all(problems)
+        places[file_key] = str(problems[0].place)
     for declared in snapshot.resources:
         key = declared.resource.key
         stored = memory.get(key)
@@ -99,6 +102,22 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
         sweeps=snapshot.complete and not snapshot.broken,
     )
     return Outlook(world=world, refused=refused, places=places, forgotten=tuple(forgotten))
+
+
+def _of_files(snapshot: Snapshot) -> Mapping[Key, list[Problem]]:
+    """Group by file the problems that no refused object tells of."""
+    told = {item.place for item in snapshot.refused if item.key[0] in KINDS}
+    files: dict[Key, list[Problem]] = {}
+    for problem in snapshot.problems:
+        if problem.place not in told:
+            files.setdefault((FILE, "", problem.place.file), []).append(problem)
+    return files
+
+
+def _describe_all(problems: Sequence[Problem]) -> str:
+    first, *others = problems
+    more = [f"line {problem.place.line}: {problem.message}" for problem in others[:3]]
+    return "; ".join([first.message, *more])
 
 
 def remember(

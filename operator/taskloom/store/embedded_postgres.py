@@ -93,7 +93,7 @@ class EmbeddedPostgres:
     def _initialise(self) -> None:
         if (self._data / "PG_VERSION").exists():
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self._folder / "data.new"  # renamed when whole, so a crash leaves no half cluster
         shutil.rmtree(fresh, ignore_errors=True)
         command = [
