@@ -49,6 +49,12 @@ async def follow_engine(services: Services) -> int:
     return len(changes)
 
 
+async def catch_up(services: Services) -> None:
+    """Apply all that the engine has reported until now."""
+    while await follow_engine(services) == _BATCH:
+        pass
+
+
 async def _apply(services: Services, tx: Transaction, change: EngineChange) -> None:
     if change.kind is ChangeKind.INCIDENT_CREATED:
         log.warning("incident.created", instance=change.instance_id, error=change.message)

@@ -8,10 +8,10 @@ from uuid import UUID
 from taskloom.domain.jobs import Job, JobKind, NewJob
 from taskloom.domain.tasks import UserTask, UserTaskStatus
 from taskloom.errors import Conflict, NotFound, Permanent
-from taskloom.flow.adopt import adopt_user_tasks, announce_completed
+from taskloom.flow.adopt import adopt_user_tasks, announce_completed, catch_up
 from taskloom.flow.services import Services
 from taskloom.ids import derived_id
-from taskloom.ports.engine import EngineUserTask
+from taskloom.ports.engine import EngineUserTask, Outcome
 from taskloom.store.transaction import Transaction
 
 _FINAL = (UserTaskStatus.COMPLETED, UserTaskStatus.CANCELLED)
@@ -49,7 +49,7 @@ async def complete_user_task(
         if user_task is None:
             raise NotFound(f"The task {task_id} has no user task {user_task_id}.")
         if user_task.status in _FINAL:
-            raise Conflict(f"The user task {user_task_id} is already {user_task.status}.")
+            raise _over(user_task)
         completion = Completion(
             user_task=user_task,
             root_instance_id=str(task.external_id),
@@ -58,12 +58,17 @@ async def complete_user_task(
             job_id=derived_id("complete", user_task.id),
         )
         if services.engine.joins(tx):
-            await services.engine.complete_user_task(user_task.external_id, variables, tx=tx)
+            outcome = await services.engine.complete_user_task(
+                user_task.external_id, variables, tx=tx
+            )
+            if outcome is not Outcome.DONE:  # of which the feed is yet to tell
+                raise _over(user_task)
             following = await services.engine.user_tasks([completion.root_instance_id], tx=tx)
             await _record(services, tx, completion, following)
             return
         await tx.jobs.add([_job(completion)])
-    await _complete_elsewhere(services, completion)
+    if not await _complete_elsewhere(services, completion):
+        raise _over(user_task)
 
 
 async def resume_completion(services: Services, job: Job) -> None:
@@ -85,13 +90,29 @@ async def resume_completion(services: Services, job: Job) -> None:
     )
 
 
-async def _complete_elsewhere(services: Services, completion: Completion) -> None:
-    engine = services.engine
-    await engine.complete_user_task(completion.user_task.external_id, completion.variables)
+async def _complete_elsewhere(services: Services, completion: Completion) -> bool:
+    """Complete it in an engine that cannot join our transactions; tell whether it is completed.
+
+    One that is gone was cancelled if the feed says so, else completed by an earlier try of ours.
+    """
+    engine, user_task = services.engine, completion.user_task
+    outcome = await engine.complete_user_task(user_task.external_id, completion.variables)
+    if outcome is Outcome.GONE:
+        await catch_up(services)
     following = await engine.user_tasks([completion.root_instance_id])
     async with services.tasks.begin() as tx:
         await _record(services, tx, completion, following)
         await tx.jobs.finish(completion.job_id)
+        now = await tx.user_tasks.get(user_task.task_id, user_task.id)
+    return now is None or now.status is not UserTaskStatus.CANCELLED
+
+
+def _over(user_task: UserTask) -> Conflict:
+    how = user_task.status if user_task.status in _FINAL else UserTaskStatus.CANCELLED
+    return Conflict(
+        f"The user task {user_task.id} is already {how}."
+        + (" Its workflow went another way." if how is UserTaskStatus.CANCELLED else "")
+    )
 
 
 async def _record(
