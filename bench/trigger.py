@@ -18,7 +18,7 @@ _HERE = Path(__file__).parent
 
 async def _post_all(server: Server, seconds: float, key: str) -> list[float]:
     body = json.dumps(
-        {"key": key, "payload": {"name": "test", "amount": 12.5}, "source": "bench"}
+        {"key": key, "payload": {"name": "test", "number": 12.5}, "source": "bench"}
     ).encode()
     request = (
         f"POST /events/trigger HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {server.token}"
