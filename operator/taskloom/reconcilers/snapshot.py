@@ -35,10 +35,13 @@ class Declared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A resource that is named but not valid; what stood before it stands on."""
+    """A resource that is named but not valid; what stood before it stands on.
+
+    `place` is None where a cluster keeps the object.
+    """
 
     key: Key
-    place: Place
+    place: Place | None = None
     problems: tuple[FieldProblem, ...]
 
 
@@ -69,6 +72,8 @@ class Snapshot:
 
     Only a `complete` snapshot says that what it lacks is gone; and even then nothing is gone
     that was last seen in one of the `broken` files, which could not be read this time.
+    What is outside of the `namespaces` (None is all of them), or is one of the objects that are
+    `elsewhere` looked after, is left as it is.
     """
 
     provider: str
@@ -80,6 +85,14 @@ class Snapshot:
     notes: tuple[Problem, ...] = ()
     broken: frozenset[str] = frozenset()
     complete: bool = True
+    namespaces: frozenset[str] | None = None
+    elsewhere: frozenset[Key] = frozenset()
+
+    def is_elsewhere(self, key: Key) -> bool:
+        """Tell whether an object is not this provider's business."""
+        return key in self.elsewhere or (
+            self.namespaces is not None and key[1] not in self.namespaces
+        )
 
     def is_broken(self, file: str) -> bool:
         """Tell whether a file, or a folder above it, could not be read."""

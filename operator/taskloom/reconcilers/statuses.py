@@ -56,14 +56,14 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
     refused = {
         item.key: describe(item.problems) for item in snapshot.refused if item.key[0] in KINDS
     }
-    places |= {item.key: str(item.place) for item in snapshot.refused}
+    places |= {item.key: str(item.place) for item in snapshot.refused if item.place is not None}
     for file_key, problems in _of_files(snapshot).items():
         refused[file_key] = _describe_all(problems)
         places[file_key] = str(problems[0].place)
     for declared in snapshot.resources:
         key = declared.resource.key
         stored = memory.get(key)
-        objection = _objection(declared.resource, stored)
+        objection = _objection(snapshot.provider, declared.resource, stored)
         if objection is not None:
             refused[key] = objection
             if declared.place is not None:
@@ -74,7 +74,7 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
             places.setdefault(key, str(declared.place))
     forgotten = []
     for key, stored in memory.items():
-        if key in desired:
+        if key in desired or snapshot.is_elsewhere(key):
             continue
         if key not in refused and _is_gone(stored, snapshot):
             forgotten.append(stored)
@@ -96,10 +96,12 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
             manager_of(snapshot.provider, key_of(stored)): _policy(stored) for stored in forgotten
         },
         protected=frozenset(
-            manager_of(snapshot.provider, key) for key in {*refused, *memory} if key not in desired
+            manager_of(snapshot.provider, key)
+            for key in {*refused, *memory, *snapshot.elsewhere}
+            if key not in desired
         )
         - {manager_of(snapshot.provider, key_of(stored)) for stored in forgotten},
-        sweeps=snapshot.complete and not snapshot.broken,
+        sweeps=snapshot.complete and not snapshot.broken and snapshot.namespaces is None,
     )
     return Outlook(world=world, refused=refused, places=places, forgotten=tuple(forgotten))
 
@@ -168,12 +170,18 @@ def _desired(
     )
 
 
-def _objection(resource: Resource, stored: StoredResource | None) -> str | None:
-    """Say why a valid object cannot follow its former form, or cannot be kept at all."""
+def _objection(provider: str, resource: Resource, stored: StoredResource | None) -> str | None:
+    """Say why a valid object cannot follow its former form, or cannot be kept at all.
+
+    Where an API server holds the rules about changes, what differs from the former form in spite
+    of them is an object that was deleted and made anew.
+    """
     spec = spec_of(resource)
     if "\\u0000" in json.dumps(spec):
         return "spec: Invalid value: must not hold NUL characters"
-    if stored is None or not stored.digest or spec_digest(spec) == stored.digest:
+    if provider != "file" or stored is None or not stored.digest:
+        return None
+    if spec_digest(spec) == stored.digest:
         return None
     document = {
         "apiVersion": API_VERSION,
@@ -241,8 +249,14 @@ def _record(
         spec=spec,
         status=_status(verdict, former, generation, now),
         place=place if place is not None or before is None else before.place,
-        created_on=before.created_on if before is not None else now,
+        created_on=_created_on(before, desired, now),
     )
+
+
+def _created_on(before: StoredResource | None, desired: Desired | None, now: datetime) -> datetime:
+    if before is not None:
+        return before.created_on
+    return now if desired is None else desired.created_on
 
 
 def _status(

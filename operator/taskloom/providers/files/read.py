@@ -86,7 +86,9 @@ def merge(previous: Snapshot | None, new: Snapshot) -> Snapshot:
         + tuple(
             item
             for item in previous.refused
-            if item.key not in present | refused and new.is_broken(item.place.file)
+            if item.key not in present | refused
+            and item.place is not None
+            and new.is_broken(item.place.file)
         ),
         config_maps={
             name: item
