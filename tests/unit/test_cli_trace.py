@@ -157,6 +157,18 @@ def test_what_did_not_start_says_why() -> None:
     assert "no mapping has its key" in _draw(trace | {"routes": []})
 
 
+def test_what_was_called_and_what_a_task_waits_for_is_drawn() -> None:
+    """A called workflow with its steps; a task whose own workflow could not start, with why."""
+    called = _instance(workflowKey="ship", activities=[_activity("userTask")])
+    dead = {"workflowKey": "packing", "state": "dead", "attempts": 1, "error": "no variable 'x'"}
+    trace = _trace(_instance(called=[called], tasks=[_task(start=dead)]))
+    drawn = _draw(trace)
+
+    for text in ("workflow ship", "userTask_1", "packing start dead", "no variable 'x'"):
+        assert text in drawn
+    assert ["packing was not started: no variable 'x'"] == failures(trace)
+
+
 def test_a_terminal_is_not_led_astray() -> None:
     """Control characters of an event's key are written out."""
     drawn = _draw(_trace(None) | {"key": "a\x1b[2Jb"})

@@ -39,6 +39,12 @@ def failures(trace: Node) -> list[str]:
         if route["start"] is not None and route["start"]["error"]
     ]
     found += [
+        f"{task['start']['workflowKey']} was not started: {task['start']['error']}"
+        for instance in _instances(trace)
+        for task in instance.get("tasks", ())
+        if task.get("start") is not None and task["start"]["error"]
+    ]
+    found += [
         f"{incident['element']} of {instance.get('workflowKey')}: {incident['message']}"
         for instance in _instances(trace)
         for incident in instance.get("incidents", ())

@@ -38,7 +38,7 @@ def _add_route(tree: Tree, route: Node, began: datetime) -> None:
         branch = tree.add(_instance_line(route["instance"], began))
         _add_instance(branch, route["instance"], began)
     if start is not None and start["error"]:
-        branch.add(_line(styled("error"), f"after {start['attempts']} attempts:", start["error"]))
+        branch.add(_start_error_line(start))
 
 
 def _add_instance(branch: Tree, instance: Node, began: datetime) -> None:
@@ -55,6 +55,10 @@ def _add_instance(branch: Tree, instance: Node, began: datetime) -> None:
         line = _line(styled("incident"), incident["element"], incident["message"])
         steps.append((incident["createdAt"], line))
     steps += [(task["createdOn"], _task_tree(task, began)) for task in instance.get("tasks", ())]
+    for called in instance.get("called", ()):
+        below = Tree(_instance_line(called, began))
+        _add_instance(below, called, began)
+        steps.append((called.get("startedAt") or "", below))
     for _, step in sorted(steps, key=lambda item: item[0]):
         branch.add(step)
 
@@ -81,6 +85,12 @@ def _task_tree(task: Node, began: datetime) -> Tree:
                 _dim(user_task["id"]),
             )
         )
+    start = task.get("start")
+    if task["instance"] is None and start is not None:
+        said = Text(f"start {start['state']}", "yellow")
+        branch = tree.add(_line("workflow", start["workflowKey"], said))
+        if start["error"]:
+            branch.add(_start_error_line(start))
     if task["instance"] is not None:
         _add_instance(tree.add(_instance_line(task["instance"], began)), task["instance"], began)
     return tree
@@ -100,6 +110,10 @@ def _add_outgoing(tree: Tree, outgoing: Node, began: datetime) -> None:
         leaf = branch.add(line)
         for attempt in attempts:
             leaf.add(_attempt_line(attempt, began))
+
+
+def _start_error_line(start: Node) -> Text:
+    return _line(styled("error"), f"after {start['attempts']} attempts:", start["error"])
 
 
 def _instance_line(instance: Node, began: datetime) -> Text:

@@ -1,58 +1,95 @@
 """The whole way of one event: routes, instances, commands, tasks, deliveries, with times."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 from taskloom.domain.deliveries import Attempt, Delivery
-from taskloom.domain.events import OutgoingEvent, Route
-from taskloom.domain.jobs import Job
-from taskloom.domain.tasks import Task
+from taskloom.domain.events import Event, OutgoingEvent, Route
+from taskloom.domain.jobs import Job, JobKind
+from taskloom.domain.tasks import Task, UserTask
 from taskloom.errors import NotFound
 from taskloom.flow.render import instant_to_json, task_to_json, user_task_to_json
 from taskloom.flow.services import Services
-from taskloom.ports.engine import ActivityRecord, Incident, Instance
+from taskloom.ports.engine import ActivityRecord, Incident, Instance, WorkflowEngine
 from taskloom.store.ledger import LedgerEntry
 from taskloom.store.transaction import Transaction
+
+_T = TypeVar("_T")
+_K = TypeVar("_K")
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """What our own tables know of an event."""
+
+    event: Event
+    jobs: Sequence[Job]
+    tasks: Sequence[Task]
+    user_tasks: Sequence[UserTask]
+    ledger: Sequence[LedgerEntry]
+    told: Sequence[dict[str, Any]]
+
+    @property
+    def roots(self) -> list[str]:
+        """The root instances that it led to."""
+        roots = [job.instance_id for job in self.jobs if job.instance_id is not None]
+        return roots + [task.external_id for task in self.tasks if task.external_id is not None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Runs:
+    """What the engine knows of it."""
+
+    instances: Sequence[Instance]
+    history: Sequence[ActivityRecord]
+    incidents: Sequence[Incident]
 
 
 async def trace_event(services: Services, event_id: UUID) -> dict[str, Any]:
     """Gather what became of an event, as a JSON tree; `NotFound` if there is none."""
-    async with services.tasks.begin() as tx:
-        event = await tx.events.get(event_id)
-        if event is None:
-            raise NotFound(f"There is no event {event_id}.")
-        jobs = await tx.jobs.of_event(event_id)
-        tasks = await tx.tasks.of_event(event_id)
-        user_tasks = await tx.user_tasks.of_tasks([task.id for task in tasks])
-        roots = [job.instance_id for job in jobs if job.instance_id is not None]
-        roots += [task.external_id for task in tasks if task.external_id is not None]
-        ledger = await tx.ledger.of_instances(roots)
-        told = await _told(services, tx, event_id)
-    engine = services.engine
-    instances = {instance.id: instance for instance in await engine.instances(roots)}
-    history = await engine.history(roots)
-    incidents = await engine.incidents(roots) if roots else ()
+    rows, runs = await _gather(services, event_id)
+
+    instances = {each.id: each for each in runs.instances}
+    called = _grouped((i for i in runs.instances if i.id != i.root_id), lambda i: i.root_id)
+    history = _grouped(runs.history, lambda each: each.instance_id)
+    incidents = _grouped(runs.incidents, lambda each: each.root_instance_id)
+    ledger = _grouped(rows.ledger, lambda entry: entry.root_instance_id)
+    tasks = _grouped(rows.tasks, lambda task: task.origin_instance_id)
+    user_tasks = _grouped(rows.user_tasks, lambda each: each.task_id)
+    children = {j.task_id: j for j in rows.jobs if j.kind is JobKind.START_PROCESS}
+
+    def run_of(instance_id: str) -> dict[str, Any]:
+        return {
+            **_instance(instances.get(instance_id), instance_id),
+            "activities": [_activity(each) for each in history[instance_id]],
+        }
 
     def instance_tree(instance_id: str | None) -> dict[str, Any] | None:
         if instance_id is None:
             return None
+        below = [each.id for each in called[instance_id]]
         return {
-            **_instance(instances.get(instance_id), instance_id),
-            "activities": [_activity(a) for a in history if a.instance_id == instance_id],
-            "commands": [_command(e) for e in ledger if e.root_instance_id == instance_id],
-            "incidents": [_incident(i) for i in incidents if i.root_instance_id == instance_id],
-            "tasks": [task_tree(t) for t in tasks if t.origin_instance_id == instance_id],
+            **run_of(instance_id),
+            "called": [run_of(each) for each in below],
+            "commands": [_command(entry) for entry in ledger[instance_id]],
+            "incidents": [_incident(each) for each in incidents[instance_id]],
+            "tasks": [task_tree(task) for id_ in (instance_id, *below) for task in tasks[id_]],
         }
 
     def task_tree(task: Task) -> dict[str, Any]:
         return {
             **task_to_json(task),
-            "userTasks": [user_task_to_json(u) for u in user_tasks if u.task_id == task.id],
+            "userTasks": [user_task_to_json(each) for each in user_tasks[task.id]],
+            "start": _start(children.get(task.id)),
             "instance": instance_tree(task.external_id),
         }
 
-    starts = {job.payload.get("mapping_id"): job for job in jobs}
+    starts = {job.payload.get("mapping_id"): job for job in rows.jobs}
+    event = rows.event
     return {
         "id": str(event.id),
         "key": event.key,
@@ -67,8 +104,49 @@ async def trace_event(services: Services, event_id: UUID) -> dict[str, Any]:
             }
             for route in event.routing
         ],
-        "outgoing": told,
+        "outgoing": rows.told,
     }
+
+
+async def _gather(services: Services, event_id: UUID) -> tuple[_Rows, _Runs]:
+    """Read our tables after the engine: what an ended instance has done is then among the rows."""
+    rows = await _rows(services, event_id)
+    for _ in range(_TRIES):
+        roots = rows.roots
+        runs = await _runs(services.engine, roots)
+        rows = await _rows(services, event_id)
+        if rows.roots == roots:
+            break
+    return rows, runs
+
+
+async def _rows(services: Services, event_id: UUID) -> _Rows:
+    async with services.tasks.begin() as tx:
+        event = await tx.events.get(event_id)
+        if event is None:
+            raise NotFound(f"There is no event {event_id}.")
+        jobs = await tx.jobs.of_event(event_id)
+        tasks = await tx.tasks.of_event(event_id)
+        roots = [job.instance_id for job in jobs if job.instance_id is not None]
+        roots += [task.external_id for task in tasks if task.external_id is not None]
+        return _Rows(
+            event=event,
+            jobs=jobs,
+            tasks=tasks,
+            user_tasks=await tx.user_tasks.of_tasks([task.id for task in tasks]),
+            ledger=await tx.ledger.of_instances(roots),
+            told=await _told(services, tx, event_id),
+        )
+
+
+async def _runs(engine: WorkflowEngine, roots: Sequence[str]) -> _Runs:
+    if not roots:
+        return _Runs(instances=(), history=(), incidents=())
+    return _Runs(
+        instances=await engine.instances(roots),
+        history=await engine.history(roots),
+        incidents=await engine.incidents(roots),
+    )
 
 
 async def _told(services: Services, tx: Transaction, event_id: UUID) -> list[dict[str, Any]]:
@@ -130,6 +208,7 @@ def _start(job: Job | None) -> dict[str, Any] | None:
     if job is None:
         return None
     return {
+        "workflowKey": job.payload.get("workflow_key"),
         "state": job.state,
         "attempts": job.attempts,
         "error": job.error,
@@ -140,6 +219,13 @@ def _start(job: Job | None) -> dict[str, Any] | None:
 
 def _instance_id(job: Job | None) -> str | None:
     return None if job is None else job.instance_id
+
+
+def _grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> Mapping[_K, list[_T]]:
+    groups: dict[_K, list[_T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups
 
 
 def _instance(instance: Instance | None, instance_id: str) -> dict[str, Any]:

@@ -9,16 +9,26 @@ import pytest
 
 from taskloom.domain.commands import Announcement, BpmnError, CommandResult
 from taskloom.domain.jobs import JobState
+from taskloom.domain.query_tree import Filter
 from taskloom.domain.tasks import UserTaskStatus
 from taskloom.errors import NotFound, Permanent, Unavailable
 from taskloom.flow.complete_user_task import complete_user_task
 from taskloom.flow.mappings import map_event, map_task
 from taskloom.flow.retry_event import Retried, retry_event
 from taskloom.flow.trace import trace_event
+from taskloom.flow.workflows import Draft, update_workflow
 from taskloom.ports.engine import ExternalTask, InstanceState
+from taskloom.testing.bpmn import bpmn, flow, path
 from taskloom.testing.plant import Plant
 
 MODELS = Path(__file__).parent
+CHILD = bpmn(  # to be formatted with a condition
+    '<startEvent id="s"/><exclusiveGateway id="gw" default="gw_e"/><userTask id="ask"/>',
+    '<endEvent id="e"/>',
+    path("s gw e"),
+    flow("gw", "ask", "{condition}"),
+    process_id="child",
+).decode()
 
 
 def model(name: str) -> str:
@@ -204,6 +214,51 @@ async def test_a_completion_cut_off_halfway_is_made_good(plant: Plant) -> None:
     assert [("Check", UserTaskStatus.COMPLETED), ("Sign", UserTaskStatus.PENDING)] == [
         (row.name, row.status) for row in rows
     ]
+
+
+async def test_a_task_whose_workflow_cannot_start_is_made_all_the_same(plant: Plant) -> None:
+    """Its trace says why it has no process; retrying the event starts it once that is mended."""
+    await plant.deploy(model("parent"), CHILD.format(condition="${unknown &gt; 1}"))
+    await map_event(plant.services, "order.placed", "parent")
+    await map_task(plant.services, "approve", "child")
+    event_id = await plant.trigger()
+    await plant.work()
+
+    trace = await trace_event(plant.services, event_id)
+    [task] = [t for t in trace["routes"][0]["instance"]["tasks"] if t["key"] == "approve"]
+    start = task["start"]
+    assert (None, "dead", "child") == (task["instance"], start["state"], start["workflowKey"])
+    assert "gw: ${unknown > 1}: there is no variable 'unknown'." == start["error"]
+
+    async with plant.services.tasks.begin() as tx:
+        [workflow] = [w for w in await tx.workflows.list(Filter()) if w.key == "child"]
+    mended = Draft(bpmn=CHILD.format(condition="${taskId != null}"))
+    await update_workflow(plant.services, workflow.id, mended)
+    await retry_event(plant.services, event_id)
+    await plant.work()
+
+    trace = await trace_event(plant.services, event_id)
+    [task] = [t for t in trace["routes"][0]["instance"]["tasks"] if t["key"] == "approve"]
+    assert ["ask"] == [user_task["key"] for user_task in task["userTasks"]]
+
+
+async def test_the_trace_follows_call_activities(plant: Plant) -> None:
+    """The steps of a called workflow are told, and the tasks that it makes."""
+    call = (
+        '<startEvent id="s"/><callActivity id="call" calledElement="parent"><extensionElements>'
+        '<camunda:in variables="all"/></extensionElements></callActivity>'
+    )
+    await plant.deploy(model("parent"), bpmn(call, path("s call"), process_id="outer").decode())
+    await map_event(plant.services, "order.placed", "outer")
+    event_id = await plant.trigger()
+    await plant.work()
+
+    instance = (await trace_event(plant.services, event_id))["routes"][0]["instance"]
+    assert ["s", "call"] == [activity["element"] for activity in instance["activities"]]
+    [called] = instance["called"]
+    assert ("parent", "completed") == (called["workflowKey"], called["state"])
+    assert "create" in [activity["element"] for activity in called["activities"]]
+    assert 2 == len(instance["tasks"])
 
 
 async def test_an_engine_that_is_away_is_waited_for(plant: Plant) -> None:
