@@ -230,7 +230,7 @@ async def test_a_task_whose_workflow_cannot_start_is_made_all_the_same(plant: Pl
     assert (None, "dead", "child") == (task["instance"], start["state"], start["workflowKey"])
     assert "gw: ${unknown > 1}: there is no variable 'unknown'." == start["error"]
 
-    async with plant.services.tasks.begin() as tx:
+    async with plant.services.workflows.begin() as tx:
         [workflow] = [w for w in await tx.workflows.list(Filter()) if w.key == "child"]
     mended = Draft(bpmn=CHILD.format(condition="${taskId != null}"))
     await update_workflow(plant.services, workflow.id, mended)
