@@ -517,6 +517,11 @@ def test_encodings_hide_nothing(data: bytes, reason: str) -> None:
     assert reason in refusal(data)
 
 
+def test_blank_lines_before_the_declaration_do_no_harm() -> None:
+    """A model that was pasted in is read, though its declaration is not at the very beginning."""
+    assert "s" == parse_bpmn(b"\r\n  " + bpmn(START)).start
+
+
 @pytest.mark.parametrize(
     ("declared", "encoding"),
     [

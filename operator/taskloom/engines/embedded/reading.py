@@ -32,7 +32,7 @@ def read_xml(bpmn: bytes) -> Element:
         raise TooLarge(
             f"The BPMN has {len(bpmn):,} bytes: at most {MAX_BYTES:,} are read.", field="bpmn"
         )
-    text = _as_utf8(bpmn).removeprefix(b"\xef\xbb\xbf")
+    text = _as_utf8(bpmn).removeprefix(b"\xef\xbb\xbf").lstrip()
     _check_prolog(text)
     parser = etree.XMLParser(
         encoding="utf-8",  # whatever the declaration says
