@@ -1,0 +1,69 @@
+"""News on their way from the watch to whoever works: keyed, the newest of each object only."""
+
+import asyncio
+import threading
+from dataclasses import dataclass
+
+from taskloom.providers.kubernetes.mirror import key_of
+from taskloom.providers.kubernetes.objects import Body
+from taskloom.reconcilers.snapshot import Key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """An object as it is now, or as it last was; `listed` if it was found by listing."""
+
+    body: Body
+    deleted: bool = False
+    listed: bool = False
+
+
+class Feed:
+    """Holds news until they are taken; may be filled from another thread.
+
+    It belongs to the event loop that it is made in.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._events: dict[Key, Event] = {}
+        self._filled = asyncio.Event()
+
+    def put(self, event: Event) -> None:
+        """Add news; they take the place of older ones of the same object."""
+        with self._lock:
+            first = not self._events
+            self._events[key_of(event.body)] = event
+        if first:
+            self._wake()
+
+    def drain(self) -> list[Event]:
+        """Take all there is."""
+        with self._lock:
+            events = list(self._events.values())
+            self._events.clear()
+            self._filled.clear()
+        return events
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait for news, so many seconds at most; tell whether there are any."""
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._filled.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _wake(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._fill)
+        except RuntimeError:
+            return  # the loop has ended: nobody waits any more
+
+    def _fill(self) -> None:
+        if self._events:
+            self._filled.set()

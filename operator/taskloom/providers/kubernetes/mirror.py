@@ -1,0 +1,330 @@
+"""Everything that is declared in the cluster, kept up to date by listings and by news.
+
+News may come late, twice, or not at all, and a listing may be older than the news: what is known
+of an object is replaced only by what has a higher resource version, and one that is gone leaves
+behind at which version it went.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from taskloom.providers.kubernetes.objects import DATA, OURS, Body, metadata_of, version_of
+from taskloom.providers.kubernetes.references import references_of
+from taskloom.providers.kubernetes.scope import Scope
+from taskloom.reconcilers.snapshot import DataObject, Declared, Key, Refused, Snapshot
+from taskloom.resources.validate import validate
+
+PROVIDER = "kubernetes"
+
+
+class News(StrEnum):
+    """What a look at an object came to."""
+
+    NOTHING = "nothing"
+    STATUS = "status"
+    """Only its status or its frame changed."""
+    DECLARED = "declared"
+    """What is declared changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One of our objects as it was last seen; `declared` is None if it is not valid."""
+
+    uid: str
+    version: int
+    generation: int
+    labels: Mapping[str, str]
+    status: Mapping[str, Any]
+    declared: Declared | None
+    refused: Refused | None = None
+    references: frozenset[Key] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """A ConfigMap or Secret that is referred to; `uid` is empty if there is none.
+
+    `owners` are the uids of the objects that it goes with.
+    """
+
+    uid: str
+    version: int
+    found: DataObject | None
+    owners: frozenset[str] = frozenset()
+
+
+class Mirror:
+    """What is known of the cluster."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._objects: dict[Key, Seen] = {}
+        self._data: dict[Key, Data] = {}
+        self._gone: dict[Key, int] = {}
+        self._listed: dict[tuple[str, str | None], int] = {}
+        self._references: frozenset[Key] = frozenset()
+        self._stale = False  # whether `_references` have to be gathered anew
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether every kind has been listed, so that what is not known is not there."""
+        return all((kind, place) in self._listed for kind in OURS for place in self._scope.places)
+
+    @property
+    def references(self) -> frozenset[Key]:
+        """The ConfigMaps and Secrets that selected objects refer to; may be read by any thread."""
+        return self._references
+
+    def unknown(self) -> frozenset[Key]:
+        """Gather what is referred to now, forget other data, and name what is to be looked up."""
+        self._refer()
+        return self._references - self._data.keys()
+
+    def seen(self, key: Key) -> Seen | None:
+        """Give what is known of one of our objects; None if there is none."""
+        return self._objects.get(key)
+
+    def data(self, key: Key) -> Data | None:
+        """Give what is known of a ConfigMap or Secret; None if nothing is."""
+        return self._data.get(key)
+
+    def selected(self) -> list[tuple[Key, Seen]]:
+        """List the objects that are this installation's business."""
+        return [(k, s) for k, s in self._objects.items() if self._scope.selects(s.labels)]
+
+    def take(self, body: Body, *, deleted: bool = False) -> News:
+        """Learn of one object."""
+        key = key_of(body)
+        if key[0] in DATA:
+            return self._take_data(key, body, deleted=deleted)
+        if key[0] in OURS:
+            return self._take_object(key, body, deleted=deleted)
+        return News.NOTHING
+
+    def take_listing(
+        self, kind: str, place: str | None, bodies: Iterable[Body], version: int
+    ) -> bool:
+        """Learn of all objects of a kind in a place at once; tell whether what is declared changed.
+
+        A listing older than the one before says that the cluster was restored from a backup:
+        then it is believed in everything.
+        """
+        restored = version < self._listed.get((kind, place), 0)
+        if restored:
+            self._forget_versions(kind, place)
+        listed: set[Key] = set()
+        changed = restored
+        for body in bodies:
+            typed = {"kind": kind, **body}  # the items of a list leave it out
+            listed.add(key_of(typed))
+            changed |= self.take(typed) is News.DECLARED
+        for key, seen in list(self._objects.items()):
+            within = key[0] == kind and place in (None, key[1])
+            if within and key not in listed and seen.version <= version:
+                del self._objects[key]
+                changed = True
+        for key, gone in list(self._gone.items()):
+            if key[0] == kind and place in (None, key[1]) and gone <= version:
+                del self._gone[key]
+        self._listed[kind, place] = version
+        self._stale |= changed
+        return changed
+
+    def take_data_listing(
+        self, kind: str, place: str | None, bodies: Iterable[Body], version: int
+    ) -> None:
+        """Learn of all ConfigMaps or Secrets in a place that are referred to."""
+        self._refer()
+        listed: set[Key] = set()
+        for body in bodies:
+            typed = {"kind": kind, **body}
+            listed.add(key_of(typed))
+            self.take(typed)
+        for key in self._references:
+            if key[0] == kind and place in (None, key[1]) and key not in listed:
+                self.take_absence(key, version)
+
+    def take_absence(self, key: Key, version: int = 0) -> None:
+        """Learn that there is no such ConfigMap or Secret."""
+        before = self._data.get(key)
+        if before is None or version == 0 or version > before.version:
+            self._data[key] = Data(uid="", version=version, found=None)
+
+    def snapshot(self) -> Snapshot:
+        """Give what is declared now."""
+        selected = self.selected()
+        found = {key: data.found for key, data in self._data.items() if data.found is not None}
+        return Snapshot(
+            provider=PROVIDER,
+            resources=tuple(seen.declared for _, seen in selected if seen.declared is not None),
+            refused=tuple(seen.refused for _, seen in selected if seen.refused is not None),
+            config_maps={key[1:]: item for key, item in found.items() if key[0] == "ConfigMap"},
+            secrets={key[1:]: item for key, item in found.items() if key[0] == "Secret"},
+            complete=self.complete,
+            namespaces=(
+                None if self._scope.namespaces is None else frozenset(self._scope.namespaces)
+            ),
+            elsewhere=frozenset(self._objects) - {key for key, _ in selected},
+        )
+
+    def _take_object(self, key: Key, body: Body, *, deleted: bool) -> News:
+        version = version_of(body)
+        before = self._objects.get(key)
+        if version and version <= max(before.version if before else 0, self._gone.get(key, 0)):
+            return News.NOTHING
+        if deleted:
+            self._gone[key] = version
+            if self._objects.pop(key, None) is None:
+                return News.NOTHING
+        else:
+            after = _see(key, body, before)
+            self._objects[key] = after
+            if before is not None and _same_wish(before, after):
+                return News.STATUS if before.status != after.status else News.NOTHING
+        self._stale = True
+        return News.DECLARED
+
+    def _take_data(self, key: Key, body: Body, *, deleted: bool) -> News:
+        self._refer()
+        if key not in self._references:
+            return News.NOTHING
+        before, version = self._data.get(key), version_of(body)
+        if before is not None and version and version <= before.version:
+            return News.NOTHING
+        if deleted:
+            self._data[key] = Data(uid="", version=version, found=None)
+            return News.NOTHING if before is not None and before.found is None else News.DECLARED
+        after = _see_data(key, body)
+        self._data[key] = after
+        same = before is not None and (before.found, before.uid, before.owners) == (
+            after.found,
+            after.uid,
+            after.owners,
+        )
+        return News.NOTHING if same else News.DECLARED
+
+    def _refer(self) -> None:
+        """Note what is referred to now, and forget the rest."""
+        if not self._stale:
+            return
+        self._stale = False
+        wanted = frozenset(ref for _, seen in self.selected() for ref in seen.references)
+        self._references = wanted
+        for key in self._data.keys() - wanted:
+            del self._data[key]
+
+    def _forget_versions(self, kind: str, place: str | None) -> None:
+        for key in [k for k in self._objects if k[0] == kind and place in (None, k[1])]:
+            del self._objects[key]
+        for key in [k for k in self._gone if k[0] == kind and place in (None, k[1])]:
+            del self._gone[key]
+        self._data.clear()
+        self._stale = True
+
+
+def key_of(body: Body) -> Key:
+    """Give an object's kind, namespace and name."""
+    metadata = metadata_of(body)
+    return (
+        str(body.get("kind")),
+        str(metadata.get("namespace") or "default"),
+        str(metadata.get("name")),
+    )
+
+
+def _see(key: Key, body: Body, before: Seen | None) -> Seen:
+    metadata = metadata_of(body)
+    generation = int(metadata.get("generation") or 0)
+    uid = str(metadata.get("uid") or "")
+    labels = dict(metadata.get("labels") or {})
+    status = body.get("status") or {}
+    if before is not None and (before.uid, before.generation) == (uid, generation) and generation:
+        # The spec is the same: reading it again would be the dearest part of every status change.
+        return Seen(
+            uid=uid,
+            version=version_of(body),
+            generation=generation,
+            labels=labels,
+            status=status,
+            declared=before.declared,
+            refused=before.refused,
+            references=before.references,
+        )
+    made = validate(_document(key, body))
+    if isinstance(made, list):
+        refused = Refused(key=key, problems=tuple(made))
+        return Seen(
+            uid=uid,
+            version=version_of(body),
+            generation=generation,
+            labels=labels,
+            status=status,
+            declared=None,
+            refused=refused,
+            references=frozenset() if before is None else before.references,
+        )
+    return Seen(
+        uid=uid,
+        version=version_of(body),
+        generation=generation,
+        labels=labels,
+        status=status,
+        declared=Declared(resource=made),
+        references=references_of(made),
+    )
+
+
+_KEPT = ("name", "namespace", "uid", "generation", "creationTimestamp")
+
+
+def _document(key: Key, body: Body) -> dict[str, Any]:
+    """Keep what a resource is read from: the rest of its frame is Kubernetes' own business."""
+    metadata = metadata_of(body)
+    return {
+        "apiVersion": OURS[key[0]].api_version,
+        "kind": key[0],
+        "metadata": {name: metadata[name] for name in _KEPT if name in metadata},
+        "spec": body.get("spec"),
+    }
+
+
+def _same_wish(before: Seen, after: Seen) -> bool:
+    return (before.declared, before.refused, before.uid, before.labels) == (
+        after.declared,
+        after.refused,
+        after.uid,
+        after.labels,
+    )
+
+
+def _see_data(key: Key, body: Body) -> Data:
+    metadata = metadata_of(body)
+    return Data(
+        uid=str(metadata.get("uid") or ""),
+        version=version_of(body),
+        found=DataObject(namespace=key[1], name=key[2], data=_values(key[0], body)),
+        owners=frozenset(
+            str(owner.get("uid")) for owner in metadata.get("ownerReferences") or () if owner
+        ),
+    )
+
+
+def _values(kind: str, body: Body) -> dict[str, bytes]:
+    encoded = "data" if kind == "Secret" else "binaryData"
+    values = {name: _decoded(text) for name, text in (body.get(encoded) or {}).items()}
+    if kind == "ConfigMap":
+        plain = (body.get("data") or {}).items()
+        values |= {name: str(text or "").encode("utf-8", "replace") for name, text in plain}
+    return values
+
+
+def _decoded(text: str | None) -> bytes:
+    try:
+        return base64.b64decode(text or "", validate=True)
+    except (binascii.Error, ValueError):
+        return b""  # the API server lets nothing else in

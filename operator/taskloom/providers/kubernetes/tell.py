@@ -1,0 +1,156 @@
+"""Statuses on their way to the cluster: the newest of each object, by a few writers at once."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from taskloom.errors import Conflict, NotFound, TaskloomError, Temporary
+from taskloom.providers.kubernetes.cluster import Cluster
+from taskloom.providers.kubernetes.mirror import Mirror, Seen
+from taskloom.providers.kubernetes.objects import OURS
+from taskloom.providers.kubernetes.status import is_told, status_of
+from taskloom.reconcilers.snapshot import Key
+from taskloom.reconcilers.verdict import Verdict
+
+log = structlog.get_logger()
+
+WRITERS = 16
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The status that an object of that uid should have."""
+
+    uid: str
+    status: Mapping[str, Any]
+
+
+class Teller:
+    """Writes statuses; one that stands already is not written again.
+
+    `sleep` waits before a write is tried again.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        mirror: Mirror,
+        *,
+        sleep: Callable[[float], Any] = asyncio.sleep,
+    ) -> None:
+        self._cluster = cluster
+        self._mirror = mirror
+        self._sleep = sleep
+        self._wanted: dict[Key, _Wanted] = {}
+        self._waiting: dict[Key, None] = {}
+        self._busy: set[Key] = set()
+        self._filled = asyncio.Condition()
+
+    def tell(
+        self, judged: Mapping[Key, Seen], verdicts: Mapping[Key, Verdict], now: datetime
+    ) -> int:
+        """Note what became of the objects as they were judged; give how many are to be written."""
+        count = 0
+        for key in self._wanted.keys() - judged.keys():
+            del self._wanted[key]
+            self._waiting.pop(key, None)
+        for key, seen in judged.items():
+            verdict = verdicts.get(key)
+            if verdict is None:
+                continue
+            before = self._wanted.get(key)
+            former = seen.status
+            if before is not None and before.uid == seen.uid:
+                former = before.status  # it may be on its way still
+            status = status_of(verdict, former, seen.generation, now)
+            self._wanted[key] = _Wanted(uid=seen.uid, status=status)
+            if self._is_told(key):
+                self._waiting.pop(key, None)
+            else:
+                self._waiting[key] = None
+                count += 1
+        return count
+
+    async def write(self) -> None:
+        """Write what is noted until cancelled, `WRITERS` at once."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WRITERS):
+                group.create_task(self._work())
+
+    async def wake(self) -> None:
+        """Let the writers look for work."""
+        async with self._filled:
+            self._filled.notify_all()
+
+    async def settled(self) -> None:
+        """Wait until everything noted is written."""
+        async with self._filled:
+            await self._filled.wait_for(lambda: not self._waiting and not self._busy)
+
+    @property
+    def waiting(self) -> int:
+        """How many statuses are not written yet."""
+        return len(self._waiting) + len(self._busy)
+
+    async def _work(self) -> None:
+        while True:
+            async with self._filled:
+                await self._filled.wait_for(lambda: self._next() is not None)
+                key = self._next()
+                assert key is not None
+                del self._waiting[key]
+                self._busy.add(key)
+            try:
+                await self._bring(key)
+            finally:
+                self._busy.discard(key)
+                await self.wake()
+
+    def _next(self) -> Key | None:
+        """Give an object that waits and that no other writer is at."""
+        return next((key for key in self._waiting if key not in self._busy), None)
+
+    async def _bring(self, key: Key) -> None:
+        """Write one status, again and again until it stands or is not wanted any more."""
+        pause = _FIRST_PAUSE
+        while not self._is_told(key):
+            wanted = self._wanted.get(key)
+            if wanted is None:
+                return
+            kind, namespace, name = key
+            try:
+                body = await self._cluster.apply_status(OURS[kind], namespace, name, wanted.status)
+            except NotFound:
+                return  # it is gone: news of it are on their way
+            except Temporary as error:
+                delay = max(pause, error.delay)
+            except Conflict:
+                delay = pause
+            except TaskloomError as error:
+                log.warning(
+                    "kubernetes.status-refused",
+                    kind=kind,
+                    namespace=namespace,
+                    name=name,
+                    error=error.message,
+                )
+                return  # the next reconciliation tries again
+            else:
+                self._mirror.take({"kind": kind, **body})
+                if self._wanted.get(key) == wanted:
+                    return
+                continue
+            await self._sleep(delay)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _is_told(self, key: Key) -> bool:
+        wanted, seen = self._wanted.get(key), self._mirror.seen(key)
+        if wanted is None or seen is None or seen.uid != wanted.uid:
+            return True  # nobody to tell it to
+        return is_told(wanted.status, seen.status)

@@ -1,0 +1,156 @@
+"""kopf as the watch, and as nothing else: it fills the feed from a thread of its own.
+
+kopf cancels every task of the loop it ends in, so it has a loop to itself.  It keeps no state in
+the cluster here: no finalizers, no annotations, no events, no patches.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from typing import Any, cast
+
+import kopf
+import structlog
+from kubernetes.aio.client import Configuration
+
+from taskloom.providers.kubernetes.client import load_configuration
+from taskloom.providers.kubernetes.feed import Event, Feed
+from taskloom.providers.kubernetes.mirror import key_of
+from taskloom.providers.kubernetes.objects import DATA, OURS
+from taskloom.providers.kubernetes.scope import Scope
+from taskloom.reconcilers.snapshot import Key
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 30.0
+_STOP_SECONDS = 15.0
+
+
+class _Endless:
+    """Pauses in seconds before an API call is tried again: without an end, or kopf gives up."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.1, 0.3, 1.0, 3.0), itertools.repeat(5.0))
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    scope: Scope, feed: Feed, references: Callable[[], Collection[Key]]
+) -> AsyncIterator[None]:
+    """Fill the feed with what changes, as long as the block lasts.
+
+    ConfigMaps and Secrets are told only if they are among the `references`.
+    """
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=_run, args=(scope, feed, references, stop), name="kopf", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.to_thread(thread.join, _STOP_SECONDS)
+
+
+def settings_of_watch() -> kopf.OperatorSettings:
+    """Set kopf to look and touch nothing."""
+    settings = kopf.OperatorSettings()
+    settings.peering.standalone = True
+    settings.posting.enabled = False
+    settings.scanning.disabled = True  # it would ask for the right to watch all definitions
+    settings.watching.inactivity_timeout = 70.0  # a bookmark comes every minute
+    settings.watching.server_timeout = 300.0
+    settings.watching.client_timeout = 330.0
+    settings.queueing.idle_timeout = 0.5
+    settings.queueing.error_delays = cast("Iterable[float]", _Endless())
+    settings.networking.error_backoffs = cast("Iterable[float]", _Endless())
+    return settings
+
+
+def registry_of(feed: Feed, references: Callable[[], Collection[Key]]) -> kopf.OperatorRegistry:
+    """Say what is looked at: every kind of ours, and the data that is referred to."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+        return await connection_of(await load_configuration())
+
+    def tell(event: Any, **_: Any) -> None:
+        body, type_ = event["object"], event["type"]
+        feed.put(Event(body=body, deleted=type_ == "DELETED", listed=type_ is None))
+
+    def is_referenced(body: Any, **_: Any) -> bool:
+        return key_of(body) in references()
+
+    for own in OURS.values():
+        kopf.on.event(own.group, own.version, own.plural, registry=registry, id=own.kind)(tell)
+    for data in DATA.values():
+        watch = kopf.on.event(
+            data.group, data.version, data.plural, registry=registry, when=is_referenced
+        )
+        watch(tell)
+    return registry
+
+
+async def connection_of(configuration: Configuration) -> kopf.ConnectionInfo:
+    """Spell the client's configuration as kopf wants it."""
+    settings = await configuration.auth_settings()
+    bearer = settings.get("BearerToken")
+    header = "" if bearer is None else bearer["value"] or ""
+    scheme, _, token = header.rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme.strip().capitalize() or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        proxy_url=configuration.proxy,
+    )
+
+
+def _run(
+    scope: Scope,
+    feed: Feed,
+    references: Callable[[], Collection[Key]],
+    stop: threading.Event,
+) -> None:
+    """Run kopf until `stop`; an error that ends it is logged, and it begins again."""
+    _quieten()
+    pause = _FIRST_PAUSE
+    while not stop.is_set():
+        try:
+            asyncio.run(_operate(scope, feed, references, stop))
+        except Exception as error:  # noqa: BLE001 - whatever kopf ends by, the watch must go on
+            log.warning("kubernetes.watch-broken", error=f"{type(error).__name__}: {error}")
+        if stop.wait(pause):
+            return
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+async def _operate(
+    scope: Scope,
+    feed: Feed,
+    references: Callable[[], Collection[Key]],
+    stop: threading.Event,
+) -> None:
+    await kopf.operator(
+        registry=registry_of(feed, references),
+        settings=settings_of_watch(),
+        standalone=True,
+        clusterwide=scope.namespaces is None,
+        namespaces=scope.namespaces or (),
+        stop_flag=stop,
+    )
+
+
+def _quieten() -> None:
+    """Leave kopf its warnings only: what it sees is logged by whoever acts on it."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").setLevel(logging.ERROR)

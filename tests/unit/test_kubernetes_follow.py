@@ -1,0 +1,365 @@
+"""From news of a cluster to reconciliations and statuses."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from taskloom.errors import Forbidden, Unavailable
+from taskloom.providers.kubernetes.follow import Follower, Rhythm
+from taskloom.providers.kubernetes.mirror import Mirror
+from taskloom.providers.kubernetes.objects import OURS
+from taskloom.providers.kubernetes.scope import Scope, read_scope
+from taskloom.reconcilers.desired import Desired
+from taskloom.reconcilers.reconcile import Report
+from taskloom.reconcilers.snapshot import Snapshot
+from taskloom.reconcilers.verdict import programmed
+from taskloom.testing.cluster import FakeCluster
+
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+QUICK = Rhythm(quiet=0.01, burst=0.5, resync=60, retry=0.005, longest_retry=0.01, relist=60)
+
+
+def mapping(name: str, key: str = "order.placed", **metadata: Any) -> dict[str, Any]:
+    """Write an EventMapping."""
+    return {
+        "apiVersion": "taskloom.dev/v1alpha1",
+        "kind": "EventMapping",
+        "metadata": {"name": name, "namespace": "shop", **metadata},
+        "spec": {"eventKey": key, "workflowKey": "buy"},
+    }
+
+
+def workflow(name: str, config_map: str) -> dict[str, Any]:
+    """Write a Workflow whose model is in a ConfigMap."""
+    return {
+        "apiVersion": "taskloom.dev/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"bpmn": {"configMapKeyRef": {"name": config_map}}},
+    }
+
+
+def config_map(name: str, text: str) -> dict[str, Any]:
+    """Write a ConfigMap with a model."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "shop"},
+        "data": {"process.bpmn": text},
+    }
+
+
+@dataclass
+class Plant:
+    """A cluster, and a reconciliation that finds everything well unless it is told to fail."""
+
+    cluster: FakeCluster = field(default_factory=FakeCluster)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+
+    async def reconcile(self, snapshot: Snapshot) -> Report:
+        """Find every declared object in force."""
+        self.snapshots.append(snapshot)
+        if self.failures:
+            raise self.failures.pop(0)
+        verdicts = {}
+        for declared in snapshot.resources:
+            resource = declared.resource
+            generation = resource.metadata.generation
+            desired = Desired(
+                resource=resource, manager="test", generation=generation, created_on=NOW
+            )
+            verdicts[resource.key] = programmed(desired, {})
+        return Report(verdicts=verdicts, changes=0)
+
+    @contextlib.asynccontextmanager
+    async def following(
+        self, scope: Scope | None = None, rhythm: Rhythm = QUICK
+    ) -> AsyncIterator[asyncio.Task[None]]:
+        """Follow the cluster within the block."""
+        scope = scope or Scope()
+        follower = Follower(
+            self.cluster, scope, Mirror(scope), self.reconcile, rhythm=rhythm, now=lambda: NOW
+        )
+        task = asyncio.create_task(follower.run(self.cluster.watch))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def names(self) -> set[str]:
+        """Name what the newest snapshot declares."""
+        return {d.resource.metadata.name for d in self.snapshots[-1].resources}
+
+    def ready(self, name: str, kind: str = "EventMapping") -> tuple[str, str, int] | None:
+        """Read an object's Ready condition: status, reason, generation."""
+        found = self.cluster.find(kind, "shop", name) or {}
+        for condition in found.get("status", {}).get("conditions", ()):
+            if condition["type"] == "Ready":
+                return (
+                    condition["status"],
+                    condition["reason"],
+                    condition["observedGeneration"],
+                )
+        return None
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_what_is_declared_is_reconciled_and_told() -> None:
+    """Everything that is there at the start is one reconciliation, and gets its status."""
+    plant = Plant()
+    for number in range(5):
+        plant.cluster.put(mapping(f"m{number}"))
+
+    async with plant.following():
+        await until(lambda: plant.ready("m4") is not None)
+
+    assert ("True", "Reconciled", 1) == plant.ready("m0")
+    assert 1 == len(plant.snapshots)
+    assert plant.snapshots[0].complete
+    assert 5 == plant.cluster.count("apply-status")
+
+
+async def test_an_own_status_is_no_reason_to_reconcile() -> None:
+    """The news of the statuses that were written do not lead to another reconciliation."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    async with plant.following():
+        await until(lambda: plant.ready("m") is not None)
+        await asyncio.sleep(0.05)
+
+        assert 1 == len(plant.snapshots)
+
+
+async def test_a_burst_of_a_hundred_changes_is_few_reconciliations() -> None:
+    """A hundred objects applied at once are reconciled together."""
+    plant = Plant()
+    async with plant.following():
+        await until(lambda: len(plant.snapshots) == 1)
+        for number in range(100):
+            plant.cluster.put(mapping(f"m{number}"))
+        await until(lambda: bool(plant.snapshots) and len(plant.names()) == 100)
+        await until(lambda: plant.cluster.count("apply-status") == 100)
+
+        assert len(plant.snapshots) <= 3
+
+
+async def test_nothing_is_written_after_a_restart_when_nothing_changed() -> None:
+    """Statuses that stand in the cluster are not written again."""
+    plant = Plant()
+    for number in range(5):
+        plant.cluster.put(mapping(f"m{number}"))
+    async with plant.following():
+        await until(lambda: plant.ready("m4") is not None)
+    plant.cluster.calls.clear()
+    plant.snapshots.clear()
+
+    async with plant.following():
+        await until(lambda: len(plant.snapshots) == 1)
+        await asyncio.sleep(0.05)
+
+    assert 0 == plant.cluster.count("apply-status")
+
+
+async def test_a_change_is_told_with_its_generation() -> None:
+    """The status speaks of the generation that was judged."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    async with plant.following():
+        await until(lambda: plant.ready("m") is not None)
+        plant.cluster.put(mapping("m", key="order.changed"))
+        await until(lambda: plant.ready("m") == ("True", "Reconciled", 2))
+
+
+async def test_what_is_deleted_is_declared_no_more() -> None:
+    """A deletion leads to a snapshot without the object."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    async with plant.following():
+        await until(lambda: plant.ready("m") is not None)
+        plant.cluster.drop("EventMapping", "shop", "m")
+        await until(lambda: plant.names() == set())
+
+
+async def test_a_deletion_that_the_watch_missed_is_found_by_listing() -> None:
+    """Every so often everything is listed, and what is not in the list is gone."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    rhythm = Rhythm(quiet=0.01, burst=0.5, resync=0.05, retry=0.005, longest_retry=0.01)
+    async with plant.following(rhythm=rhythm):
+        await until(lambda: plant.ready("m") is not None)
+        plant.cluster.drop("EventMapping", "shop", "m", told=False)
+        await until(lambda: plant.names() == set())
+
+
+async def test_nothing_is_done_before_every_kind_is_listed() -> None:
+    """While a definition is missing nothing is reconciled, as nothing can be taken for gone."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    plant.cluster.undefine("Workflow")
+    async with plant.following():
+        await until(lambda: plant.cluster.count("list", "Workflow") > 3)
+        assert [] == plant.snapshots
+        plant.cluster.define("Workflow")
+        await until(lambda: plant.ready("m") is not None)
+
+
+async def test_an_outage_is_waited_for_at_the_start() -> None:
+    """An API server that does not answer at first is asked again."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    plant.cluster.fail("list", *[Unavailable() for _ in range(20)])
+    async with plant.following():
+        await until(lambda: plant.ready("m") is not None)
+
+
+async def test_a_listing_that_fails_later_leaves_what_is_known() -> None:
+    """When listing fails after the start, nothing is taken for gone."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    rhythm = Rhythm(quiet=0.01, burst=0.5, resync=0.05, retry=0.005, longest_retry=0.01)
+    async with plant.following(rhythm=rhythm):
+        await until(lambda: plant.ready("m") is not None)
+        plant.cluster.fail("list", *[Unavailable() for _ in range(30)])
+        count = len(plant.snapshots)
+        await until(lambda: len(plant.snapshots) > count + 3)
+
+        assert all(
+            snapshot.complete and len(snapshot.resources) == 1 for snapshot in plant.snapshots
+        )
+
+
+async def test_data_that_is_referred_to_is_handed_over_and_watched() -> None:
+    """A ConfigMap that a workflow names is in the snapshot, and its change is a reason to look."""
+    plant = Plant()
+    plant.cluster.put(config_map("model", "one"))
+    plant.cluster.put(config_map("other", "of no interest"))
+    plant.cluster.put(workflow("w", "model"))
+
+    def model() -> bytes | None:
+        found = plant.snapshots[-1].config_maps.get(("shop", "model")) if plant.snapshots else None
+        return None if found is None else found.data["process.bpmn"]
+
+    async with plant.following():
+        await until(lambda: model() == b"one")
+        assert {("shop", "model")} == set(plant.snapshots[-1].config_maps)
+        plant.cluster.put(config_map("model", "two"))
+        await until(lambda: model() == b"two")
+        plant.cluster.drop("ConfigMap", "shop", "model")
+        await until(lambda: model() is None)
+        plant.cluster.put(config_map("model", "three"))
+        await until(lambda: model() == b"three")
+
+
+async def test_data_of_a_new_reference_are_looked_up() -> None:
+    """What an object comes to refer to is read, though it did not change."""
+    plant = Plant()
+    plant.cluster.put(config_map("model", "one"))
+    async with plant.following():
+        await until(lambda: len(plant.snapshots) == 1)
+        plant.cluster.put(workflow("w", "model"))
+        await until(lambda: ("shop", "model") in plant.snapshots[-1].config_maps)
+
+
+async def test_an_invalid_object_is_refused_and_the_others_stand() -> None:
+    """An object that the models do not take is handed over as refused."""
+    plant = Plant()
+    plant.cluster.put(mapping("good"))
+    plant.cluster.put(mapping("bad") | {"spec": {"eventKey": "x", "unknown": 1}})
+    async with plant.following():
+        await until(lambda: plant.ready("good") is not None)
+
+    assert [("EventMapping", "shop", "bad")] == [item.key for item in plant.snapshots[-1].refused]
+
+
+async def test_only_what_is_selected_is_followed() -> None:
+    """Objects with other labels are known to be elsewhere, and get no status."""
+    plant = Plant()
+    plant.cluster.put(mapping("mine", labels={"team": "a"}))
+    plant.cluster.put(mapping("other", labels={"team": "b"}))
+    async with plant.following(read_scope((), "team=a")):
+        await until(lambda: plant.ready("mine") is not None)
+
+    assert {"mine"} == plant.names()
+    assert {("EventMapping", "shop", "other")} == plant.snapshots[-1].elsewhere
+    assert plant.ready("other") is None
+
+
+async def test_only_the_namespaces_asked_for_are_listed() -> None:
+    """With namespaces given, no list is of the whole cluster."""
+    plant = Plant()
+    plant.cluster.put(mapping("mine"))
+    async with plant.following(read_scope(("shop", "bakery"), None)):
+        await until(lambda: plant.ready("mine") is not None)
+
+    asked = {call.namespace for call in plant.cluster.calls if call.verb == "list"}
+    assert {"shop", "bakery"} == asked
+    assert frozenset({"shop", "bakery"}) == plant.snapshots[-1].namespaces
+
+
+async def test_an_outage_of_the_database_is_told_and_outlived() -> None:
+    """Objects that wait say why; when the database is back they are in force."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    plant.failures = [Unavailable("The database does not answer.") for _ in range(3)]
+    told = set()
+    async with plant.following():
+        async with asyncio.timeout(5):
+            while ("True", "Reconciled", 1) not in told:
+                told.add(plant.ready("m"))
+                await asyncio.sleep(0)
+
+    assert ("False", "DatabaseUnavailable", 1) in told
+
+
+async def test_a_fault_in_a_reconciliation_does_not_end_the_following() -> None:
+    """An unexpected error is logged and it is tried again."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    plant.failures = [ValueError("broken")]
+    async with plant.following():
+        await until(lambda: plant.ready("m") is not None)
+
+
+async def test_statuses_are_written_in_spite_of_errors() -> None:
+    """A busy API server is asked again; each object ends with its status."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    plant.cluster.fail("apply-status", Unavailable(delay=0.01), Unavailable(delay=0.01))
+    async with plant.following():
+        await until(lambda: plant.ready("m") is not None)
+
+
+async def test_a_status_that_may_not_be_written_does_not_hold_up_the_others() -> None:
+    """One refusal is logged; the other objects get their statuses."""
+    plant = Plant()
+    for number in range(3):
+        plant.cluster.put(mapping(f"m{number}"))
+    plant.cluster.fail("apply-status", Forbidden("no"))
+    async with plant.following():
+        await until(lambda: plant.cluster.count("apply-status") == 3)
+        await until(lambda: sum(plant.ready(f"m{n}") is not None for n in range(3)) == 2)
+
+
+async def test_a_status_changed_by_hand_is_put_right() -> None:
+    """At the next look at everything a status that lies is written again."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    rhythm = Rhythm(quiet=0.01, burst=0.5, resync=0.05, retry=0.005, longest_retry=0.01)
+    async with plant.following(rhythm=rhythm):
+        await until(lambda: plant.ready("m") is not None)
+        found = plant.cluster.find("EventMapping", "shop", "m")
+        assert found is not None
+        found["status"]["conditions"][-1]["status"] = "Unknown"
+        await plant.cluster.merge(OURS["EventMapping"], "shop", "m", {"status": found["status"]})
+        await until(lambda: plant.ready("m") == ("True", "Reconciled", 1))
