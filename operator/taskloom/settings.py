@@ -4,9 +4,9 @@ Each is read from the environment as ``TASKLOOM_`` and its name in capitals.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Role = Literal["api", "connectors", "worker", "relay", "dispatcher", "controller"]
@@ -27,6 +27,26 @@ class Settings(BaseSettings):
     )
     files: Path | None = Field(
         default=None, description="A folder of resources to reconcile; none by default."
+    )
+    kubernetes: bool = Field(
+        default=False,
+        description="Whether to reconcile a cluster's resources: the cluster of the pod that this "
+        "process runs in, else the kubeconfig's.",
+    )
+    namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="The cluster's namespaces to reconcile; all by default."
+    )
+    selector: str | None = Field(
+        default=None,
+        description="A label selector: only the cluster's resources that it selects are "
+        "reconciled.",
+    )
+    lease_name: str = Field(
+        default="taskloom-controller",
+        description="The Lease that decides which of several controllers leads.",
+    )
+    lease_namespace: str | None = Field(
+        default=None, description="The namespace of that Lease; the pod's own by default."
     )
     host: str = Field(default="127.0.0.1", description="The address the API listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="The port the API listens on.")
@@ -89,12 +109,18 @@ class Settings(BaseSettings):
         default="auto", description="How lines look; auto is console on a terminal, else json."
     )
 
-    @field_validator("roles", "egress_allow", "egress_deny", mode="before")
+    @field_validator("roles", "namespaces", "egress_allow", "egress_deny", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @model_validator(mode="after")
+    def _one_provider(self) -> Self:
+        if self.kubernetes and self.files is not None:
+            raise ValueError("resources come from a folder or from a cluster, not from both")
+        return self
 
 
 def reveal(secret: SecretStr | None) -> str | None:

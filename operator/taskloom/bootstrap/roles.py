@@ -8,10 +8,12 @@ from importlib.metadata import version
 
 from taskloom.bootstrap.parts import Parts
 from taskloom.delivery.dispatch import DeliveryQueue, Dispatcher
+from taskloom.errors import Permanent
 from taskloom.flow.adopt import follow_engine
 from taskloom.outbox.relay import JobQueue, Relay
 from taskloom.providers.files.credentials import CredentialFiles
 from taskloom.providers.files.follow import follow_folder
+from taskloom.reconcilers.credentials import CredentialStore
 from taskloom.reconcilers.reconcile import Report, reconcile
 from taskloom.reconcilers.snapshot import Snapshot
 from taskloom.runtime.loop import Loop, Pace
@@ -132,24 +134,52 @@ def _pace(parts: Parts, concurrency: int) -> Pace:
 
 
 def _controller_services(parts: Parts) -> Mapping[str, Service]:
+    if parts.settings.kubernetes:
+        return {"controller": _follow_cluster(parts)}
     folder = parts.settings.files
     if folder is None:
         parts.reconciled.set()
         return {}
     credentials = CredentialFiles(parts.settings.data_dir)
 
-    async def reconcile_snapshot(snapshot: Snapshot) -> Report:
-        try:
-            return await reconcile(
-                parts.services,
-                snapshot,
-                credentials=credentials,
-                topics=parts.registry.installed_topics(),
-            )
-        finally:
-            parts.reconciled.set()
-
     async def follow() -> None:
-        await follow_folder(folder, reconcile_snapshot, asyncio.Event())
+        await follow_folder(
+            folder, lambda snapshot: _reconcile(parts, snapshot, credentials), asyncio.Event()
+        )
 
     return {"controller": follow}
+
+
+def _follow_cluster(parts: Parts) -> Service:
+    try:
+        # Only who has a cluster needs what is imported here; it is an extra.
+        from taskloom.providers.kubernetes import operate, scope  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise Permanent(
+            f"--kubernetes needs the package {error.name}: pip install 'taskloom[kubernetes]'."
+        ) from error
+    settings = parts.settings
+    wanted = scope.read_scope(settings.namespaces, settings.selector)
+    candidacy = operate.Candidacy(name=settings.lease_name, namespace=settings.lease_namespace)
+
+    async def follow() -> None:
+        await operate.operate(
+            wanted,
+            lambda snapshot, credentials: _reconcile(parts, snapshot, credentials),
+            candidacy=candidacy,
+            standing_by=parts.reconciled.set,
+        )
+
+    return follow
+
+
+async def _reconcile(parts: Parts, snapshot: Snapshot, credentials: CredentialStore) -> Report:
+    try:
+        return await reconcile(
+            parts.services,
+            snapshot,
+            credentials=credentials,
+            topics=parts.registry.installed_topics(),
+        )
+    finally:
+        parts.reconciled.set()

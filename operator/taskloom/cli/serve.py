@@ -26,6 +26,31 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    kubernetes: Annotated[
+        bool,
+        typer.Option(
+            "--kubernetes",
+            help="Reconcile the resources of a cluster: the pod's own, else the kubeconfig's.",
+        ),
+    ] = False,
+    namespaces: Annotated[
+        str | None,
+        typer.Option(
+            "--namespaces",
+            help="The cluster's namespaces to reconcile, separated by commas.",
+            metavar="NAMES",
+            show_default="all",
+        ),
+    ] = None,
+    selector: Annotated[
+        str | None,
+        typer.Option(
+            "--selector",
+            help="Reconcile only the cluster's resources with these labels, as for kubectl.",
+            metavar="LABELS",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(
@@ -84,6 +109,9 @@ def serve(
     """
     settings = read_settings(
         files=files,
+        kubernetes=kubernetes or None,
+        namespaces=namespaces,
+        selector=selector,
         data_dir=data_dir,
         host=host,
         port=port,

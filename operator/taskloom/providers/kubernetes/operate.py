@@ -1,0 +1,81 @@
+"""The operator as a whole: connect, lead, follow."""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from taskloom.providers.kubernetes.client import connected, load_configuration
+from taskloom.providers.kubernetes.cluster import Cluster
+from taskloom.providers.kubernetes.follow import Follower
+from taskloom.providers.kubernetes.leader import Leader
+from taskloom.providers.kubernetes.mirror import Mirror
+from taskloom.providers.kubernetes.scope import Scope
+from taskloom.providers.kubernetes.secrets import ClusterSecrets
+from taskloom.providers.kubernetes.watch import watching
+from taskloom.reconcilers.credentials import CredentialStore
+from taskloom.reconcilers.reconcile import Report
+from taskloom.reconcilers.snapshot import Snapshot
+
+_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+Reconcile = Callable[[Snapshot, CredentialStore], Awaitable[Report]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidacy:
+    """The Lease that decides who leads; its namespace is the pod's own by default."""
+
+    name: str = "taskloom-controller"
+    namespace: str | None = None
+
+
+async def operate(
+    scope: Scope,
+    reconcile: Reconcile,
+    *,
+    candidacy: Candidacy,
+    standing_by: Callable[[], None] = lambda: None,
+) -> None:
+    """Reconcile a cluster whenever this process leads, until cancelled.
+
+    `standing_by` is called while another process leads.
+    """
+    async with connected(await load_configuration()) as cluster:
+        namespace = candidacy.namespace
+        if namespace is None:
+            namespace = await asyncio.to_thread(own_namespace)
+        leader = Leader(cluster, namespace, candidacy.name, identity())
+
+        async def work() -> None:
+            await _follow(cluster, scope, reconcile)
+
+        await leader.lead(work, standing_by=standing_by)
+
+
+async def _follow(cluster: Cluster, scope: Scope, reconcile: Reconcile) -> None:
+    """Begin with nothing known: what an earlier lead knew may be long out of date."""
+    mirror = Mirror(scope)
+    secrets = ClusterSecrets(cluster, mirror)
+
+    async def reconcile_snapshot(snapshot: Snapshot) -> Report:
+        return await reconcile(snapshot, secrets)
+
+    follower = Follower(cluster, scope, mirror, reconcile_snapshot)
+    await follower.run(lambda feed: watching(scope, feed, lambda: mirror.references))
+
+
+def own_namespace() -> str:
+    """Name the namespace that this process is a pod in; ``default`` outside of a cluster."""
+    try:
+        return _NAMESPACE.read_text(encoding="utf-8").strip() or "default"
+    except OSError:
+        return "default"
+
+
+def identity() -> str:
+    """Name this process as no other is named, not even the one before it in the same pod."""
+    return f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
