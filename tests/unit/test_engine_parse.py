@@ -324,6 +324,16 @@ def test_every_problem_is_told_at_once() -> None:
     assert "P: it has no start events" in message
 
 
+def test_a_condition_in_another_language_is_the_only_problem_of_its_flow() -> None:
+    """It is not said to be missing besides."""
+    script = '<conditionExpression language="groovy">x</conditionExpression></sequenceFlow>'
+    odd = f'<sequenceFlow id="f" sourceRef="g" targetRef="t">{script}'
+    gateway = '<exclusiveGateway id="g" default="g_t"/>'
+    message = refusal(bpmn(START, gateway, TASK, path("s g t"), odd))
+
+    assert message.endswith("deployed. f: a condition written in groovy is not supported.")
+
+
 def test_long_lists_of_problems_are_cut() -> None:
     """A file full of problems is answered with a bounded list."""
     message = refusal(bpmn(START, *(f'<scriptTask id="x{n}"/>' for n in range(200))))

@@ -181,6 +181,7 @@ def _read_flow(element: Element, element_id: str, problems: Problems) -> model.F
         language = child.get("language") or "juel"
         if language.lower() != "juel":
             problems.add(element_id, f"a condition written in {language} is not supported")
+            condition = problems.expression(element_id, "${true}")  # it has one, after all
             continue
         condition = problems.expression(element_id, text_of(child), _refuse_literal)
     return model.Flow(
