@@ -46,6 +46,14 @@ lint: $(VENV)/.dev ## ruff, mypy, import-linter
 pytest: $(VENV)/.dev ## All tests
 	$(BIN)/pytest
 
+.PHONY: real
+real: ## Build what tests run for real (etcd, kube-apiserver, ...), once
+	@tests/real/kubernetes/build.sh
+
+.PHONY: kubernetes
+kubernetes: $(VENV)/.dev $(if $(TASKLOOM_TEST_KUBECONFIG),,real) ## Tests on a real Kubernetes API server
+	$(BIN)/pytest tests/kubernetes
+
 .PHONY: generate
 generate: $(VENV)/.dev ## Make the generated files anew
 	$(BIN)/python -m taskloom.resources.crd --output crds
