@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -86,7 +86,8 @@ async def _effect(
 async def _create_tasks(
     services: Services, tx: Transaction, lineage: Lineage, given: Sequence[Mapping[str, Any]]
 ) -> None:
-    rows = [_row(lineage, index, fields) for index, fields in enumerate(given)]
+    now = services.now()
+    rows = [_row(lineage, index, fields, now) for index, fields in enumerate(given)]
     tasks = await tx.tasks.add(rows)
     if not tasks:
         return
@@ -132,7 +133,7 @@ async def _complete_task(
     )
 
 
-def _row(lineage: Lineage, index: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _row(lineage: Lineage, index: int, fields: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     values = check_task_fields(fields, where=f"tasks[{index}].")
     if "key" not in values:
         raise Invalid(
@@ -158,6 +159,8 @@ def _row(lineage: Lineage, index: int, fields: Mapping[str, Any]) -> dict[str, A
         "event_id": lineage.event_id,
         "origin_instance_id": lineage.external_task.instance_id,
         "external_task_id": lineage.external_task.id,
+        # a microsecond apart, so that sorting by it keeps the order they were listed in
+        "created_on": now + timedelta(microseconds=index),
     }
 
 

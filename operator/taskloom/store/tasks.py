@@ -58,6 +58,7 @@ _INSERTED = (
     ("event_id", "uuid"),
     ("origin_instance_id", "text"),
     ("external_task_id", "text"),
+    ("created_on", "timestamptz"),
 )
 _INSERT = f"""
 INSERT INTO tasks ({", ".join(name for name, _ in _INSERTED)})

@@ -161,6 +161,7 @@ async def test_the_trace_tells_the_whole_way(plant: Plant) -> None:
         instance["state"],
         [command["topic"] for command in instance["commands"]],
     )
+    assert ["approve", "unmapped"] == [task["key"] for task in instance["tasks"]]
     children = {task["key"]: task["instance"] for task in instance["tasks"]}
     assert children["unmapped"] is None
     assert children["approve"]["state"] == "active"
