@@ -7,8 +7,9 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TextIO
 
-from taskloom.errors import Conflict
+from taskloom.errors import Conflict, Permanent
 from taskloom.settings import Settings, reveal
 from taskloom.store.embedded_postgres import EmbeddedPostgres
 from taskloom.store.sealing import keys_in
@@ -17,8 +18,7 @@ from taskloom.store.sealing import keys_in
 @contextlib.contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
     """Hold the data folder, so that two processes never take each other's work for abandoned."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (data_dir / "lock").open("a+") as file:
+    with _lock_file(data_dir) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -31,6 +31,17 @@ def locked(data_dir: Path) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def _lock_file(data_dir: Path) -> TextIO:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return (data_dir / "lock").open("a+")
+    except OSError as exc:
+        raise Permanent(
+            f"The data folder {data_dir} cannot be used: {exc.strerror}. "
+            "Make it a folder that this user may write to, or choose another with --data-dir."
+        ) from exc
 
 
 @contextlib.asynccontextmanager
