@@ -29,6 +29,7 @@ class Feed:
         self._lock = threading.Lock()
         self._events: dict[Key, Event] = {}
         self._filled = asyncio.Event()
+        self._lost = False
 
     def put(self, event: Event) -> None:
         """Add news; they take the place of older ones of the same object."""
@@ -38,13 +39,20 @@ class Feed:
         if first:
             self._wake()
 
-    def drain(self) -> list[Event]:
-        """Take all there is."""
+    def lose(self) -> None:
+        """Tell that the watch was cut off, and cannot say what it missed."""
         with self._lock:
-            events = list(self._events.values())
+            self._lost = True
+        self._wake()
+
+    def drain(self) -> tuple[list[Event], bool]:
+        """Take all there is, and whether there may have been more that was missed."""
+        with self._lock:
+            events, lost = list(self._events.values()), self._lost
             self._events.clear()
+            self._lost = False
             self._filled.clear()
-        return events
+        return events, lost or any(event.listed for event in events)
 
     def __len__(self) -> int:
         return len(self._events)
@@ -65,5 +73,5 @@ class Feed:
             return  # the loop has ended: nobody waits any more
 
     def _fill(self) -> None:
-        if self._events:
+        if self._events or self._lost:
             self._filled.set()

@@ -88,8 +88,8 @@ class Follower:
         listed_at, look = due, due + rhythm.resync
         while True:
             if await self._feed.wait(due - clock()):
-                changed, listed = await self._take_burst()
-                if listed:  # the watch began anew: what went meanwhile it cannot tell
+                changed, lost = await self._take_burst()
+                if lost:  # the watch began anew: what went meanwhile it cannot tell
                     look = min(look, listed_at + rhythm.relist)
                     due = min(due, look)
                 if not changed and clock() < due:
@@ -106,20 +106,21 @@ class Follower:
             due = look if well else min(look, clock() + pause)
 
     async def _take_burst(self) -> tuple[bool, bool]:
-        """Take news until it is quiet; tell whether what is declared changed, and if it was listed.
+        """Take news until it is quiet; tell if what is declared changed, and if news were missed.
 
         A hundred changes at once are one reconciliation.
         """
         clock = asyncio.get_running_loop().time
-        end, changed, listed = clock() + self._rhythm.burst, False, False
+        end, changed, lost = clock() + self._rhythm.burst, False, False
         while True:
-            for event in self._feed.drain():
+            events, missed = self._feed.drain()
+            lost |= missed
+            for event in events:
                 news = self._mirror.take(event.body, deleted=event.deleted)
                 changed |= news is News.DECLARED
-                listed |= event.listed
             left = min(self._rhythm.quiet, end - clock())
             if not changed or left <= 0 or not await self._feed.wait(left):
-                return changed, listed
+                return changed, lost
 
     async def _attempt(self) -> bool:
         """Reconcile once and tell of it; give whether that is all for now."""

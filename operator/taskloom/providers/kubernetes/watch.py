@@ -64,8 +64,8 @@ def settings_of_watch() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.scanning.disabled = True  # it would ask for the right to watch all definitions
     settings.watching.inactivity_timeout = 70.0  # a bookmark comes every minute
-    settings.watching.server_timeout = 300.0
-    settings.watching.client_timeout = 330.0
+    settings.watching.server_timeout = 300  # a whole number: it goes into the URL
+    settings.watching.client_timeout = 330
     settings.queueing.idle_timeout = 0.5
     settings.queueing.error_delays = cast("Iterable[float]", _Endless())
     settings.networking.error_backoffs = cast("Iterable[float]", _Endless())
@@ -129,6 +129,7 @@ def _run(
             asyncio.run(_operate(scope, feed, references, stop))
         except Exception as error:  # noqa: BLE001 - whatever kopf ends by, the watch must go on
             log.warning("kubernetes.watch-broken", error=f"{type(error).__name__}: {error}")
+        feed.lose()
         if stop.wait(pause):
             return
         pause = min(pause * 2, _LONGEST_PAUSE)
@@ -153,4 +154,5 @@ async def _operate(
 def _quieten() -> None:
     """Leave kopf its warnings only: what it sees is logged by whoever acts on it."""
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    logging.getLogger("kopf.objects").setLevel(logging.ERROR)
+    # It warns that it cannot take signals in a thread: it should not.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

@@ -1,0 +1,84 @@
+"""Taskloom as an operator, in a process of its own, on a real cluster and a real database."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.real.kubernetes.api import Api, Json, Refusal
+
+_SECONDS = 60.0
+
+
+class Operator:
+    """``taskloom serve --kubernetes`` for one namespace, where its Lease is too."""
+
+    def __init__(
+        self, *, kubeconfig: Path, namespace: str, database_url: str, key: str, folder: Path
+    ) -> None:
+        self.log = folder.with_suffix(".log")
+        self._command = (
+            *(sys.executable, "-m", "taskloom", "serve", "--kubernetes"),
+            *("--namespaces", namespace, "--data-dir", str(folder), "--port", "0"),
+        )
+        self._environment = os.environ | {
+            "KUBECONFIG": str(kubeconfig),
+            "TASKLOOM_DATABASE_URL": database_url,
+            "TASKLOOM_ENCRYPTION_KEYS": key,
+            "TASKLOOM_LEASE_NAMESPACE": namespace,
+            "TASKLOOM_LOG_FORMAT": "json",
+        }
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start the process; it need not lead."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+            )
+
+    async def stop(self) -> None:
+        """End it as a supervisor would."""
+        await self._end(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """End it without a word."""
+        await self._end(signal.SIGKILL)
+
+    @property
+    def leads(self) -> bool:
+        """Tell whether it has said that it leads."""
+        return "kubernetes.leading" in self.log.read_text()
+
+    async def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        await self._process.wait()
+        self._process = None
+
+
+async def until(holds: Callable[[], bool], seconds: float = _SECONDS) -> None:
+    """Ask until it holds; TimeoutError if it never does."""
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(holds):
+            await asyncio.sleep(0.1)
+
+
+def condition(api: Api, document: Json, type_: str = "Ready") -> tuple[str, str, int] | None:
+    """Read a condition: status, reason and the generation it speaks of; None if there is none."""
+    found = api.get(document)
+    if isinstance(found, Refusal):
+        return None
+    for entry in found.get("status", {}).get("conditions", ()):
+        if entry["type"] == type_:
+            return (entry["status"], entry["reason"], entry["observedGeneration"])
+    return None
