@@ -1,6 +1,5 @@
 """The API server as the Kubernetes client speaks to it."""
 
-import asyncio
 import contextlib
 import warnings
 from collections.abc import AsyncIterator, Mapping
@@ -150,11 +149,12 @@ class KubernetesCluster:
             text = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"The API server does not answer: {error or 'too slow'}.") from error
-        except asyncio.IncompleteReadError as error:
-            raise Unavailable("The API server's answer was cut off.") from error
         if answer.status >= 300:
-            raise _error(answer.status, answer.headers.get("Retry-After"), text)
-        made: dict[str, Any] = msgspec.json.decode(text)
+            raise error_of(answer.status, answer.headers.get("Retry-After"), text)
+        try:
+            made: dict[str, Any] = msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise Unavailable("The API server's answer is no JSON.") from error
         return made
 
     async def _authorization(self) -> dict[str, str]:
@@ -166,7 +166,7 @@ class KubernetesCluster:
         }
 
 
-def _error(status: int, retry_after: str | None, text: bytes) -> TaskloomError:
+def error_of(status: int, retry_after: str | None, text: bytes) -> TaskloomError:
     """Translate an answer; the API server's own words say best what is wrong."""
     try:
         message = str(msgspec.json.decode(text)["message"])
@@ -174,6 +174,6 @@ def _error(status: int, retry_after: str | None, text: bytes) -> TaskloomError:
         message = text[:200].decode("utf-8", "replace").strip()
     message = f"The API server answers {status}: {message}"
     if status == 429 or status >= 500:
-        delay = float(retry_after) if retry_after and retry_after.isdigit() else 1.0
+        delay = float(retry_after) if retry_after and retry_after.isdecimal() else 1.0
         return Unavailable(message, delay=min(delay, _LONGEST_DELAY))
     return _ERRORS.get(status, Permanent)(message)
