@@ -22,6 +22,9 @@ from taskloom.settings import Settings
 log = structlog.get_logger()
 
 _BACKLOG = 2048
+# Longer than clients and load balancers keep idle connections (mostly 5 to 60 seconds), so that it
+# is they who close them: a request on a connection that is just being closed would fail.
+_KEEP_ALIVE = 75
 
 
 async def _engine_answers(parts: Parts) -> None:
@@ -69,6 +72,7 @@ async def listening(
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=10,
+            timeout_keep_alive=_KEEP_ALIVE,
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[door]))

@@ -74,12 +74,16 @@ class DeliveryQueue:
         self._database = database
         self._in_flight: Counter[UUID] = Counter()
         self._known: dict[UUID, _Known] = {}
+        self._claimed: Sequence[ClaimedDelivery] = ()  # whose subscriptions are not read yet
 
     async def claim(self, limit: int, lease: timedelta) -> Sequence[Consignment]:
         """Take due deliveries, as many of each subscription as it has free places."""
         async with self._database.at_once() as tx:
-            claimed = await tx.deliveries.claim(limit, +self._in_flight, lease)
-            await self._learn(tx, claimed)
+            # What was claimed just before the database went away is not left to its lease.
+            if not self._claimed:
+                self._claimed = await tx.deliveries.claim(limit, +self._in_flight, lease)
+            await self._learn(tx, self._claimed)
+        claimed, self._claimed = self._claimed, ()
         consignments = [
             Consignment(delivery=delivery, subscription=known.subscription, client=known.client)
             for delivery in claimed
