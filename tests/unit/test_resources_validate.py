@@ -111,14 +111,40 @@ def test_a_pattern_ends_where_the_text_ends() -> None:
 
 
 def test_all_problems_are_told_at_once() -> None:
-    """Unknown fields, metadata and bounds come in one answer; rules wait for a sound shape."""
+    """Unknown fields, metadata, bounds and rules come in one answer."""
     bad = document("EventMapping", {"eventKey": "", "typo": 1}, labels={"a": 1}, colour="red")
     bad["extra"] = True
 
     fields = {line.partition(": ")[0] for line in refusal(validate(bad))}
 
-    expected = {"extra", "metadata.colour", "metadata.labels[a]", "spec.typo", "spec.eventKey"}
-    assert expected == fields
+    metadata = {"metadata.colour", "metadata.labels[a]"}
+    spec = {"spec", "spec.typo", "spec.eventKey"}
+    assert {"extra"} | metadata | spec == fields
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"eventKey": "a b"}, ["spec.eventKey", "spec"]),
+        ({"eventKey": 1}, ["spec.eventKey"]),
+        ({}, ["spec.eventKey"]),
+    ],
+)
+def test_rules_wait_for_the_shape_only(spec: dict[str, Any], expected: list[str]) -> None:
+    """A wrong pattern does not hide a broken rule; a wrong type or a missing field does."""
+    made = validate(document("EventMapping", spec))
+
+    assert isinstance(made, list)
+    assert expected == [problem.field for problem in made]
+
+
+def test_a_rule_that_a_wrong_value_breaks_is_not_told_twice() -> None:
+    """A duration that is none is told once, not again by the rule that compares it."""
+    spec = MINIMAL["WebhookSubscription"] | {"delivery": {"timeout": "soon"}}
+    made = validate(document("WebhookSubscription", spec))
+
+    assert isinstance(made, list)
+    assert ["spec.delivery.timeout"] == [problem.field for problem in made]
 
 
 def test_a_status_is_left_aside() -> None:

@@ -1,31 +1,55 @@
 """Checks an object's metadata as the API server does."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from taskloom.resources.fields import DNS_LABEL, DNS_SUBDOMAIN
 from taskloom.resources.problems import FieldProblem
+from taskloom.resources.schema import Schema
+from taskloom.resources.structural import check, unknown_fields, with_defaults
 
-_FIELDS = frozenset(
-    {
-        "annotations",
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "finalizers",
-        "generateName",
-        "generation",
-        "labels",
-        "managedFields",
-        "name",
-        "namespace",
-        "ownerReferences",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    }
-)
+_TEXT: Schema = {"type": "string"}
+_WHOLE: Schema = {"type": "integer"}
+_TIME: Schema = {
+    "type": "string",
+    "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})$",
+}
+_ANYTHING: Schema = {"x-kubernetes-preserve-unknown-fields": True}
+_OWNER: Schema = {
+    "type": "object",
+    "required": ["apiVersion", "kind", "name", "uid"],
+    "properties": {
+        "apiVersion": _TEXT,
+        "blockOwnerDeletion": {"type": "boolean"},
+        "controller": {"type": "boolean"},
+        "kind": _TEXT,
+        "name": _TEXT,
+        "uid": _TEXT,
+    },
+}
+_SCHEMA: Schema = {
+    "type": "object",
+    "properties": {
+        "annotations": _ANYTHING,
+        "creationTimestamp": _TIME,
+        "deletionGracePeriodSeconds": _WHOLE,
+        "deletionTimestamp": _TIME,
+        "finalizers": {"type": "array", "items": _TEXT},
+        "generateName": _TEXT,
+        "generation": _WHOLE,
+        "labels": _ANYTHING,
+        "managedFields": {"type": "array", "items": _ANYTHING | {"type": "object"}},
+        "name": _ANYTHING,
+        "namespace": _ANYTHING,
+        "ownerReferences": {"type": "array", "items": _OWNER},
+        "resourceVersion": _TEXT,
+        "selfLink": _TEXT,
+        "uid": _TEXT,
+    },
+}
+_CHECKED_BY_HAND = ("annotations", "labels", "name", "namespace")
 _NAME = re.compile(DNS_SUBDOMAIN.removesuffix("$"))
 _LABEL = re.compile(DNS_LABEL.removesuffix("$"))
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]", re.ASCII)
@@ -54,9 +78,9 @@ def check_metadata(metadata: Any) -> Iterator[FieldProblem]:
     if not isinstance(metadata, dict):
         yield FieldProblem(field="metadata", message="Required value: must be a map with a name")
         return
-    for name in metadata:
-        if name not in _FIELDS:
-            yield FieldProblem(field=f"metadata.{name}", message=f'unknown field "metadata.{name}"')
+    yield from unknown_fields(_SCHEMA, metadata, "metadata")
+    rest = {name: value for name, value in metadata.items() if name not in _CHECKED_BY_HAND}
+    yield from check(_SCHEMA, with_defaults(_SCHEMA, rest), "metadata")
     yield from _check_name(metadata.get("name"), "metadata.name", _NAME, 253, _NAME_RULE)
     if metadata.get("namespace") not in (None, ""):
         yield from _check_name(
@@ -64,6 +88,21 @@ def check_metadata(metadata: Any) -> Iterator[FieldProblem]:
         )
     yield from _check_labels(metadata.get("labels"))
     yield from _check_annotations(metadata.get("annotations"))
+    finalizers = metadata.get("finalizers")
+    for finalizer in finalizers if isinstance(finalizers, list) else ():
+        if isinstance(finalizer, str):
+            yield from _check_qualified(finalizer, "metadata.finalizers")
+
+
+def as_stored(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is empty, as the API server does; a label that is null it stores empty."""
+    stored = {name: value for name, value in metadata.items() if value not in (None, "")}
+    for name in ("annotations", "labels"):
+        if name in stored:
+            stored[name] = {
+                key: "" if value is None else value for key, value in stored[name].items()
+            }
+    return stored
 
 
 def _check_name(
@@ -105,7 +144,8 @@ def _check_annotations(annotations: Any) -> Iterator[FieldProblem]:
     if not isinstance(annotations, dict):
         return
     for key in annotations:
-        yield from _check_qualified(key, "metadata.annotations")
+        # An annotation's prefix may be written in upper case, a label's may not.
+        yield from _check_qualified(key.lower(), "metadata.annotations", shown=key)
     size = sum(
         len(key.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace"))
         for key, value in annotations.items()
@@ -125,15 +165,16 @@ def _check_map(value: Any, field: str) -> Iterator[FieldProblem]:
         yield FieldProblem(field=field, message="Invalid value: must be a map of strings")
         return
     for key, item in value.items():
-        if not isinstance(item, str):
+        if item is not None and not isinstance(item, str):
             yield FieldProblem(
                 field=f"{field}[{key}]", message="Invalid value: must be a string; put it in quotes"
             )
 
 
-def _check_qualified(key: str, field: str) -> Iterator[FieldProblem]:
+def _check_qualified(key: str, field: str, *, shown: str | None = None) -> Iterator[FieldProblem]:
     prefix, slash, name = key.rpartition("/")
-    if slash and not (_NAME.fullmatch(prefix.lower()) and len(prefix) <= 253):
-        yield FieldProblem(field=field, message=f'Invalid value: "{key}": prefix part {_NAME_RULE}')
+    value = f'Invalid value: "{shown or key}"'
+    if slash and not (_NAME.fullmatch(prefix) and len(prefix) <= 253):
+        yield FieldProblem(field=field, message=f"{value}: prefix part {_NAME_RULE}")
     elif not _QUALIFIED.fullmatch(name) or len(name) > 63:
-        yield FieldProblem(field=field, message=f'Invalid value: "{key}": {_QUALIFIED_RULE}')
+        yield FieldProblem(field=field, message=f"{value}: {_QUALIFIED_RULE}")

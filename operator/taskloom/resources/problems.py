@@ -10,6 +10,8 @@ class FieldProblem:
 
     field: str
     message: str
+    shapeless: bool = False
+    """Whether the value is too far from the schema for its rules to be asked."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message

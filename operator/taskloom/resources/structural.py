@@ -49,11 +49,16 @@ def check(schema: Schema, value: Any, path: str) -> Iterator[FieldProblem]:
             path,
             f"Invalid value: {_type_of(value)}: {path} in body must be of type {kind}: "
             f"{_type_of(value)}",
+            shapeless=True,
         )
         return
     if "enum" in schema and value not in schema["enum"]:
         supported = ", ".join(json.dumps(item) for item in schema["enum"])
-        yield _wrong(path, f"Unsupported value: {_show(value)}: supported values: {supported}")
+        yield _wrong(
+            path,
+            f"Unsupported value: {_show(value)}: supported values: {supported}",
+            shapeless=True,
+        )
         return
     if kind == "string":
         yield from _check_string(schema, value, path)
@@ -66,27 +71,40 @@ def check(schema: Schema, value: Any, path: str) -> Iterator[FieldProblem]:
 
 
 def check_rules(
-    schema: Schema, value: Any, path: str, *, old: Any = _MISSING
+    schema: Schema, value: Any, path: str, *, old: Any = _MISSING, sound: bool = True
 ) -> Iterator[FieldProblem]:
-    """Yield the CEL rules that `value` breaks; rules about `oldSelf` need `old`."""
+    """Yield the CEL rules that `value` breaks; rules about `oldSelf` need `old`.
+
+    A rule that cannot be judged counts as broken, unless the value is known not to be `sound`:
+    then what keeps it from being judged has been told already.
+    """
     for rule in schema.get("x-kubernetes-validations", ()):
-        if "oldSelf" in rule["rule"] and old is _MISSING:
-            continue
-        bindings = {"self": value} if old is _MISSING else {"self": value, "oldSelf": old}
-        place = path + rule.get("fieldPath", "")
-        try:
-            if not compile_expression(rule["rule"], ("self", "oldSelf")).holds(bindings):
-                yield _wrong(place, f"Invalid value: {rule['message']}")
-        except Invalid as error:
-            yield _wrong(place, f"Invalid value: {rule['message']} ({error.message})")
+        yield from _check_rule(rule, value, path, old, sound=sound)
     if isinstance(value, dict):
         for name, child in schema.get("properties", {}).items():
             if name in value:
                 before = old.get(name, _MISSING) if isinstance(old, dict) else _MISSING
-                yield from check_rules(child, value[name], f"{path}.{name}", old=before)
+                yield from check_rules(
+                    child, value[name], f"{path}.{name}", old=before, sound=sound
+                )
     elif isinstance(value, list) and "items" in schema:
         for index, item in enumerate(value):
-            yield from check_rules(schema["items"], item, f"{path}[{index}]")
+            yield from check_rules(schema["items"], item, f"{path}[{index}]", sound=sound)
+
+
+def _check_rule(
+    rule: Schema, value: Any, path: str, old: Any, *, sound: bool
+) -> Iterator[FieldProblem]:
+    if "oldSelf" in rule["rule"] and old is _MISSING:
+        return
+    bindings = {"self": value} if old is _MISSING else {"self": value, "oldSelf": old}
+    place = path + rule.get("fieldPath", "")
+    try:
+        if not compile_expression(rule["rule"], ("self", "oldSelf")).holds(bindings):
+            yield _wrong(place, f"Invalid value: {rule['message']}")
+    except Invalid as error:
+        if sound:
+            yield _wrong(place, f"Invalid value: {rule['message']} ({error.message})")
 
 
 def unknown_fields(schema: Schema, value: Any, path: str) -> Iterator[FieldProblem]:
@@ -108,7 +126,9 @@ def unknown_fields(schema: Schema, value: Any, path: str) -> Iterator[FieldProbl
 
 def _check_string(schema: Schema, value: str, path: str) -> Iterator[FieldProblem]:
     if len(value) > schema.get("maxLength", len(value)):
-        yield _wrong(path, f"Too long: may not be more than {schema['maxLength']} bytes")
+        yield _wrong(
+            path, f"Too long: may not be more than {schema['maxLength']} bytes", shapeless=True
+        )
     if len(value) < schema.get("minLength", 0):
         yield _wrong(
             path,
@@ -136,7 +156,11 @@ def _check_number(schema: Schema, value: float, path: str) -> Iterator[FieldProb
 
 def _check_list(schema: Schema, value: list[Any], path: str) -> Iterator[FieldProblem]:
     if len(value) > schema.get("maxItems", len(value)):
-        yield _wrong(path, f"Too many: {len(value)}: must have at most {schema['maxItems']} items")
+        yield _wrong(
+            path,
+            f"Too many: {len(value)}: must have at most {schema['maxItems']} items",
+            shapeless=True,
+        )
     if len(value) < schema.get("minItems", 0):
         yield _wrong(
             path,
@@ -167,10 +191,12 @@ def _check_duplicates(schema: Schema, value: list[Any], path: str) -> Iterator[F
 def _check_object(schema: Schema, value: dict[str, Any], path: str) -> Iterator[FieldProblem]:
     for name in schema.get("required", ()):
         if name not in value:
-            yield _wrong(f"{path}.{name}" if path else name, "Required value")
+            yield _wrong(f"{path}.{name}" if path else name, "Required value", shapeless=True)
     if len(value) > schema.get("maxProperties", len(value)):
         yield _wrong(
-            path, f"Too many: {len(value)}: must have at most {schema['maxProperties']} items"
+            path,
+            f"Too many: {len(value)}: must have at most {schema['maxProperties']} items",
+            shapeless=True,
         )
         return
     properties = schema.get("properties", {})
@@ -216,5 +242,5 @@ def _show(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
-def _wrong(path: str, message: str) -> FieldProblem:
-    return FieldProblem(field=path, message=message)
+def _wrong(path: str, message: str, *, shapeless: bool = False) -> FieldProblem:
+    return FieldProblem(field=path, message=message, shapeless=shapeless)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from taskloom.resources.base import API_VERSION, GROUP, Resource
 from taskloom.resources.kinds import KINDS
-from taskloom.resources.metadata import check_metadata
+from taskloom.resources.metadata import as_stored, check_metadata
 from taskloom.resources.problems import FieldProblem
 from taskloom.resources.schema import structural_schema
 from taskloom.resources.structural import check, check_rules, unknown_fields, with_defaults
@@ -66,23 +66,21 @@ def _check_spec(
     full = with_defaults(schema, spec)
     problems = list(check(schema, full, "spec"))
     yield from problems
-    if problems:
-        return  # the API server too leaves the rules aside until the schema is met
+    if any(problem.shapeless for problem in problems):
+        return  # the API server too leaves the rules aside until the value has its shape
+    sound = not problems
     if old is None:
-        yield from check_rules(schema, full, "spec")
+        yield from check_rules(schema, full, "spec", sound=sound)
     else:
         before = with_defaults(schema, old.get("spec"))
-        yield from check_rules(schema, full, "spec", old=before)
+        yield from check_rules(schema, full, "spec", old=before, sound=sound)
 
 
 def _object(kind: type[Resource], document: Mapping[str, Any]) -> dict[str, Any]:
-    metadata = {
-        name: value for name, value in document["metadata"].items() if value not in (None, "")
-    }
     return {
         "apiVersion": API_VERSION,
         "kind": kind.names.kind,
-        "metadata": metadata,
+        "metadata": as_stored(document["metadata"]),
         "spec": default_spec(kind, document["spec"]),
     }
 

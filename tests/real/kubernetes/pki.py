@@ -28,7 +28,7 @@ class Pki:
 
 def make_pki(folder: Path, now: datetime) -> Pki:
     """Write an authority, the API server's certificate and the key of ServiceAccount tokens."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     pki = Pki(
         authority=folder / "ca.crt",
         authority_key=folder / "ca.key",
