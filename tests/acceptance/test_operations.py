@@ -145,3 +145,35 @@ async def test_an_idle_connection_is_left_to_the_client_to_close(files: Path, se
 
     assert first.startswith(b"HTTP/1.1 200")
     assert b"HTTP/1.1 200" in second
+
+
+@pytest.mark.slow
+async def test_what_is_no_http_is_answered_like_any_error(files: Path, serve: Serve) -> None:
+    """Garbage and a URL without end get a problem too; requests sent at once their answers."""
+    server, client = await serve(files)
+    port = int(server.url.rsplit(":")[-1])
+
+    async def exchange(sent: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    garbage = await exchange(b"\x16\x03\x01 hello\r\n\r\n")
+    endless = await exchange(
+        b"GET /tasks?filter=" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+    )
+    pipelined = await exchange(
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+        b"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    )
+    head = await client.head("/healthz")
+
+    for answer in (garbage, endless):
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"application/problem+json" in answer
+    assert 1 == pipelined.count(b"HTTP/1.1 200 ")
+    assert 1 == pipelined.count(b"HTTP/1.1 404 ")
+    assert (200, b"") == (head.status_code, head.content)

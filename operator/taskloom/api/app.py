@@ -103,6 +103,8 @@ class _Front:
         """Pass one connection on."""
         way = self._app
         if scope["type"] == "http":
+            if scope["method"] == "HEAD":
+                scope = {**scope, "method": "GET"}  # the server leaves the body out
             if scope["path"] == PATH and scope["method"] == "POST":
                 way = self._trigger
             elif scope["path"].startswith(f"{PREFIX}/"):

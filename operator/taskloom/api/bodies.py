@@ -28,13 +28,15 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
 
 
 def check_json(headers: Mapping[str, str]) -> None:
-    """Raise `UnsupportedMediaType` unless the body says that it is JSON in UTF-8.
+    """Raise `UnsupportedMediaType` unless the body says that it is plain JSON in UTF-8.
 
     A missing content type is refused as well: a browser can be made to send such a request by a
     foreign page without asking first.
     """
     if not _is_json(headers.get("content-type", "")):
         raise UnsupportedMediaType("Send the body as application/json in UTF-8.")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("Send the body as it is, without a content-encoding.")
 
 
 @lru_cache(maxsize=64)

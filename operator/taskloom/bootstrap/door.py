@@ -9,10 +9,12 @@ from functools import partial
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from taskloom.api.app import create_app
 from taskloom.api.auth import AuthOptions, make_authenticator
 from taskloom.api.checks import migrated
+from taskloom.api.problems import MEDIA_TYPE, Problem, problem_response
 from taskloom.api.services import ApiServices
 from taskloom.bootstrap.local import jwt_secret
 from taskloom.bootstrap.parts import Parts, pending_migrations
@@ -64,7 +66,7 @@ async def listening(
         uvicorn.Config(
             make_app(parts),
             loop="none",
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -96,6 +98,26 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+
+class _Protocol(HttpToolsProtocol):
+    """Answers what is no HTTP, or has too long a URL, in the form of every other error."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer and close."""
+        problem = Problem(
+            status=400,
+            code="invalid",
+            detail=f"{msg} A URL may have 64 KiB at most.",
+        )
+        body = problem_response(problem, "").body
+        head = (
+            "HTTP/1.1 400 Bad Request\r\n"
+            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + bytes(body))
+        self.transport.close()
 
 
 def make_app(parts: Parts) -> ASGIApp:

@@ -191,6 +191,24 @@ async def test_only_json_is_taken(
     assert long.status_code == (503 if expected == 204 else 415)
 
 
+@pytest.mark.parametrize(("encoding", "expected"), [("gzip", 415), ("br", 415), ("Identity", 204)])
+async def test_no_encoded_body_is_taken(
+    client: httpx.AsyncClient, encoding: str, expected: int
+) -> None:
+    """A compressed body is refused as such, not as broken JSON."""
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    answer = await client.post("/events/trigger", content=b'{"key":"k"}', headers=headers)
+
+    assert expected == answer.status_code
+
+
+async def test_head_asks_what_get_would_answer(client: httpx.AsyncClient) -> None:
+    """Load balancers and monitors ask for the health so."""
+    answer = await client.head("/healthz")
+
+    assert 200 == answer.status_code
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
@@ -198,7 +216,7 @@ async def test_only_json_is_taken(
         ("PUT", f"/tasks/{ID}", "DELETE, GET, PATCH"),
         ("GET", "/explain", "POST"),
         ("POST", "/events", "GET"),
-        ("HEAD", "/healthz", "GET"),
+        ("HEAD", "/explain", "POST"),
     ],
 )
 async def test_a_method_that_is_not_allowed_is_405(
