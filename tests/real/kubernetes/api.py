@@ -82,13 +82,15 @@ class Api:
 
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
         """Run kubectl and give what it prints; its complaint is the error's."""
+        return self._run("kubectl", f"--cache-dir={self._cache}", *arguments, given=given)
+
+    def helm(self, *arguments: str) -> str:
+        """Run helm and give what it prints; its complaint is the error's."""
+        return self._run("helm", *arguments)
+
+    def _run(self, program: str, *arguments: str, given: str | None = None) -> str:
         done = subprocess.run(
-            [
-                str(part("kubectl")),
-                f"--kubeconfig={self.kubeconfig}",
-                f"--cache-dir={self._cache}",
-                *arguments,
-            ],
+            [str(part(program)), f"--kubeconfig={self.kubeconfig}", *arguments],
             input=given,
             capture_output=True,
             text=True,
