@@ -3,7 +3,6 @@
 import asyncio
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,8 +51,5 @@ def _forget_the_time_before(api: Api) -> None:
 @pytest.fixture
 def namespace(cluster: Api) -> Iterator[str]:
     """Make a namespace that nobody else uses."""
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    cluster.apply(document)
-    yield name
-    cluster.delete(document)
+    with cluster.namespace() as name:
+        yield name

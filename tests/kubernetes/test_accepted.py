@@ -39,6 +39,13 @@ ACCEPTED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def namespace(cluster: Api) -> Iterator[str]:
+    """Share one namespace: every test here deletes what it made."""
+    with cluster.namespace() as name:
+        yield name
+
+
 def read_by_us(document: Json) -> Json:
     """Give the spec as the file provider reads it, its defaults filled in."""
     made = validate(document)
@@ -75,6 +82,7 @@ def test_a_good_manifest_is_read_alike(
     assert found["metadata"].get("annotations", {}) == made.metadata.annotations
     if "finalizers" in document["metadata"]:
         stored(cluster.apply(document | {"metadata": document["metadata"] | {"finalizers": []}}))
+    stored(cluster.delete(document))
 
 
 def test_a_null_counts_as_absent_on_creation(cluster: Api) -> None:
@@ -108,3 +116,4 @@ def test_an_object_is_read_anew_without_a_change(cluster: Api, namespace: str) -
     again = stored(cluster.apply(document | {"spec": first["spec"]}))
 
     assert first["metadata"]["generation"] == again["metadata"]["generation"]
+    stored(cluster.delete(document))

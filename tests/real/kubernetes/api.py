@@ -4,6 +4,7 @@ import contextlib
 import re
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,15 @@ class Api:
     def delete(self, document: Json) -> Json | Refusal:
         """Delete an object."""
         return self.call("DELETE", place(document))
+
+    @contextlib.contextmanager
+    def namespace(self) -> Iterator[str]:
+        """Make a namespace that nobody else uses, and delete it afterwards."""
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        self.apply(document)
+        yield name
+        self.delete(document)
 
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
         """Run kubectl and give what it prints; its complaint is the error's."""
