@@ -57,7 +57,9 @@ async def _instance_state(plant: Plant, event_id: uuid.UUID) -> str:
     return state
 
 
-async def test_what_a_command_decides_is_done_once_though_it_runs_twice(plant: Plant) -> None:
+async def test_what_a_command_decides_is_done_once_though_it_runs_twice(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A worker that dies before it could complete leaves its task to another: one effect."""
 
     async def decide(_: ExternalTask) -> CommandResult:
@@ -68,14 +70,13 @@ async def test_what_a_command_decides_is_done_once_though_it_runs_twice(plant: P
 
     plant.scripted.execute_with = decide
     event_id = await _custom(plant)
-    complete = plant.services.engine.complete
 
     async def die(*_: Any, **__: Any) -> Any:
         raise Unavailable("killed before the completion")
 
-    plant.services.engine.complete = die  # type: ignore[method-assign]
-    await plant.step()
-    plant.services.engine.complete = complete  # type: ignore[method-assign]
+    with monkeypatch.context() as patch:
+        patch.setattr(plant.services.engine, "complete", die)
+        await plant.step()
     await plant.services.engine.unlock_all("worker")
     async with plant.services.workflows.begin() as tx:
         await tx.connection.exec_driver_sql("UPDATE engine_external_tasks SET available_at = now()")
@@ -184,7 +185,9 @@ async def test_a_child_that_cannot_start_holds_up_no_other(plant: Plant) -> None
     assert ["approve"] == [task.key for task in with_process]
 
 
-async def test_a_completion_cut_off_halfway_is_made_good(plant: Plant) -> None:
+async def test_a_completion_cut_off_halfway_is_made_good(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The engine has it, our row does not yet: the relay carries it through, told once."""
     await purchase(plant)
     await plant.trigger()
@@ -192,15 +195,14 @@ async def test_a_completion_cut_off_halfway_is_made_good(plant: Plant) -> None:
     task = next(task for task in await plant.tasks() if task.key == "approve")
     async with plant.services.tasks.begin() as tx:
         waiting = (await tx.user_tasks.of_tasks([task.id]))[0]
-    listing = plant.services.engine.user_tasks
 
     async def die(*_: Any, **__: Any) -> Any:
         raise Unavailable("killed after the engine's answer")
 
-    plant.services.engine.user_tasks = die  # type: ignore[method-assign]
-    with pytest.raises(Unavailable):
-        await complete_user_task(plant.services, task.id, waiting.id, {}, by="ann")
-    plant.services.engine.user_tasks = listing  # type: ignore[method-assign]
+    with monkeypatch.context() as patch:
+        patch.setattr(plant.services.engine, "user_tasks", die)
+        with pytest.raises(Unavailable):
+            await complete_user_task(plant.services, task.id, waiting.id, {}, by="ann")
     async with plant.services.tasks.begin() as tx:
         joined = plant.services.engine.joins(tx)
     await plant.work()
@@ -261,19 +263,20 @@ async def test_the_trace_follows_call_activities(plant: Plant) -> None:
     assert 2 == len(instance["tasks"])
 
 
-async def test_an_engine_that_is_away_is_waited_for(plant: Plant) -> None:
+async def test_an_engine_that_is_away_is_waited_for(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Events are taken in meanwhile; their starts are tried again."""
     await plant.deploy(model("child"))
     await map_event(plant.services, "order.placed", "child")
-    start = plant.services.engine.start
 
     async def away(*_: Any, **__: Any) -> Any:
         raise Unavailable("the engine does not answer")
 
-    plant.services.engine.start = away  # type: ignore[method-assign]
-    event_id = await plant.trigger()
-    await plant.step()
-    plant.services.engine.start = start  # type: ignore[method-assign]
+    with monkeypatch.context() as patch:
+        patch.setattr(plant.services.engine, "start", away)
+        event_id = await plant.trigger()
+        await plant.step()
     async with plant.services.tasks.begin() as tx:
         waiting = (await tx.jobs.of_event(event_id))[0]
         assert (JobState.READY, "the engine does not answer") == (waiting.state, waiting.error)

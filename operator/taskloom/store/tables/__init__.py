@@ -1,0 +1,58 @@
+"""The tables, as SQLAlchemy Core sees them; ``migrations/`` makes them, in the same branches.
+
+JSON that came from outside is kept in ``json`` columns as the text it arrived as:
+key order, number forms and escapes survive.
+"""
+
+from taskloom.store.tables.columns import NAMING, JsonText
+from taskloom.store.tables.tasks import (
+    commands,
+    event_sources,
+    event_workflows,
+    events,
+    external_task_ledger,
+    jobs,
+    metadata,
+    resources,
+    task_workflows,
+    tasks,
+    user_tasks,
+)
+from taskloom.store.tables.webhooks import (
+    attempts,
+    client_apps,
+    deliveries,
+    outgoing_events,
+    webhook_metadata,
+    webhook_subscriptions,
+)
+from taskloom.store.tables.workflows import (
+    workflow_metadata,
+    workflow_versions,
+    workflows,
+)
+
+__all__ = [
+    "NAMING",
+    "JsonText",
+    "attempts",
+    "client_apps",
+    "commands",
+    "deliveries",
+    "event_sources",
+    "event_workflows",
+    "events",
+    "external_task_ledger",
+    "jobs",
+    "metadata",
+    "outgoing_events",
+    "resources",
+    "task_workflows",
+    "tasks",
+    "user_tasks",
+    "webhook_metadata",
+    "webhook_subscriptions",
+    "workflow_metadata",
+    "workflow_versions",
+    "workflows",
+]

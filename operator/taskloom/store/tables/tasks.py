@@ -1,0 +1,225 @@
+"""The branch ``tasks``: events, tasks, jobs, and what is declared."""
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+from taskloom.store.tables.columns import (
+    NAMING,
+    JsonText,
+    audit,
+    created_on,
+    instant,
+    managed_by,
+    modified_on,
+)
+
+metadata = MetaData(naming_convention=NAMING)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("payload", JsonText, nullable=False),
+    Column("source", Text),
+    Column("description", Text),
+    Column("origin", Text, nullable=False),  # the door it came in by
+    Column("idempotency_key", Text),
+    Column("routing", JsonText, nullable=False, server_default=text("'[]'")),
+    created_on(),
+    UniqueConstraint("origin", "idempotency_key"),
+    Index(None, "key"),
+    Index(None, "created_on"),
+)
+
+event_workflows = Table(
+    "event_workflows",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("event_key", Text, nullable=False),
+    Column("workflow_key", Text, nullable=False),
+    Column("filter", Text),
+    Column("variables", Text),
+    Column("business_key", Text),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    managed_by(),
+    created_on(),
+    Index(None, "event_key"),
+    Index(
+        "uq_event_workflows_managed_by",
+        "managed_by",
+        unique=True,
+        postgresql_where=text("managed_by <> 'api'"),
+    ),
+    Index(
+        "uq_event_workflows_api",
+        "event_key",
+        "workflow_key",
+        unique=True,
+        postgresql_where=text("managed_by = 'api'"),
+    ),
+)
+
+task_workflows = Table(
+    "task_workflows",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("task_key", Text, nullable=False, unique=True),
+    Column("workflow_key", Text, nullable=False),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    managed_by(),
+    created_on(),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("name", Text),
+    Column("description", Text),
+    Column("status", Text, nullable=False),
+    Column("priority", Text, nullable=False),
+    Column("severity", Text),
+    Column("type", Text),
+    instant("start_date"),
+    instant("due_date"),
+    instant("end_date"),
+    Column("assignee_id", Text),
+    Column("metadata", JsonText),
+    Column("external_id", Text),  # the process instance that works on it
+    Column("notes", Text),
+    Column("event_id", Uuid),  # the event it descends from
+    Column("origin_instance_id", Text),  # the instance whose create-tasks made it
+    Column("external_task_id", Text),
+    *audit(),
+    CheckConstraint("status IN ('pending', 'in progress', 'completed')", name="status"),
+    CheckConstraint("priority IN ('low', 'medium', 'high')", name="priority"),
+    Index(None, "external_id"),
+    Index(None, "event_id"),
+    Index(None, "key"),
+    Index(None, "created_on"),
+)
+
+user_tasks = Table(
+    "user_tasks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("task_id", Uuid, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("external_id", Text, nullable=False, unique=True),  # the engine's user task
+    Column("key", Text),  # the element's id in the model
+    Column("name", Text),
+    Column("description", Text),
+    Column("status", Text, nullable=False),
+    Column("priority", Text, nullable=False),
+    Column("severity", Text),
+    Column("type", Text),
+    instant("start_date"),
+    instant("due_date"),
+    instant("end_date"),
+    Column("assignee_id", Text),
+    Column("candidates", JsonText),
+    Column("form_key", Text),
+    Column("metadata", JsonText),
+    *audit(),
+    CheckConstraint(
+        "status IN ('pending', 'in progress', 'completed', 'cancelled')", name="status"
+    ),
+    CheckConstraint("priority IN ('low', 'medium', 'high')", name="priority"),
+    Index(None, "task_id"),
+)
+
+# What a committed transaction still has to do outside of itself.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'ready'")),
+    Column("payload", JsonText, nullable=False),
+    Column("event_id", Uuid),
+    Column("task_id", Uuid),
+    Column("instance_id", Text),  # what a start job led to
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    instant("due_at", nullable=False, server_default=text("now()")),
+    instant("leased_until"),
+    Column("error", Text),
+    created_on(),
+    instant("finished_at"),
+    CheckConstraint("state IN ('ready', 'done', 'dead')", name="state"),
+    Index("ix_jobs_ready", "due_at", postgresql_where=text("state = 'ready'")),
+    Index(None, "event_id"),
+    Index(None, "task_id"),
+    Index(None, "instance_id"),
+)
+
+# Which external tasks have had their effect: the key to doing each once.
+external_task_ledger = Table(
+    "external_task_ledger",
+    metadata,
+    Column("external_task_id", Text, primary_key=True),
+    Column("topic", Text, nullable=False),
+    Column("root_instance_id", Text, nullable=False),
+    Column("state", Text, nullable=False),  # done | failed | error
+    Column("variables", JsonText, nullable=False, server_default=text("'{}'")),
+    Column("error", Text),
+    Column("attempts", Integer, nullable=False, server_default=text("1")),
+    instant("started_at", nullable=False),
+    instant("finished_at", nullable=False),
+    Index(None, "root_instance_id"),
+)
+
+event_sources = Table(
+    "event_sources",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("path", Text, unique=True),  # of an http source
+    Column("spec", JsonText, nullable=False),
+    Column("secrets", Text),  # encrypted
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    managed_by(),
+    created_on(),
+    UniqueConstraint("managed_by"),
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("topic", Text, nullable=False, unique=True),
+    Column("target", Text, nullable=False),  # encrypted JSON: url, headers
+    Column("timeout_seconds", Float, nullable=False),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    managed_by(),
+    created_on(),
+)
+
+# What was declared, and what became of it: the statuses of a provider without a cluster.
+resources = Table(
+    "resources",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("namespace", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("spec", JsonText, nullable=False),
+    Column("status", JsonText, nullable=False, server_default=text("'{}'")),
+    Column("place", Text),  # file and line, or the cluster
+    created_on(),
+    modified_on(),
+)

@@ -1,0 +1,54 @@
+"""The branch ``workflows``: workflows and their versions."""
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+from taskloom.store.tables.columns import (
+    NAMING,
+    JsonText,
+    audit,
+    created_on,
+    managed_by,
+)
+
+workflow_metadata = MetaData(naming_convention=NAMING)
+
+workflows = Table(
+    "workflows",
+    workflow_metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("provider", Text, nullable=False, server_default=text("'bpmn'")),
+    Column("version", Integer, nullable=False),
+    Column("input_schema", JsonText),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    managed_by(),
+    *audit(),
+)
+
+workflow_versions = Table(
+    "workflow_versions",
+    workflow_metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("workflow_id", Uuid, ForeignKey("workflows.id", ondelete="CASCADE"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("definition_id", Text, nullable=False),  # the engine's
+    Column("digest", Text, nullable=False),
+    Column("bpmn", Text, nullable=False),
+    Column("input_schema", JsonText),
+    Column("topics", JsonText, nullable=False, server_default=text("'[]'")),
+    created_on(),
+    UniqueConstraint("workflow_id", "version"),
+)
