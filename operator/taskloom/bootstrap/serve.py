@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -47,9 +47,9 @@ async def serve(
             log.info("taskloom.stopping")
 
 
-async def _first(*waits: object, seconds: float | None = None) -> None:
+async def _first(*waits: Awaitable[object], seconds: float | None = None) -> None:
     """Return when one of these is done, or after so many seconds."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
     await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
 

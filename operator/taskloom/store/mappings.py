@@ -35,14 +35,6 @@ class Mappings:
         )
         return [_row_to_event_mapping(row) for row in rows]
 
-    async def event_mapping(self, mapping_id: UUID) -> EventMapping | None:
-        """Look one up."""
-        result = await self._connection.execute(
-            select(event_workflows).where(event_workflows.c.id == mapping_id)
-        )
-        row = result.first()
-        return None if row is None else _row_to_event_mapping(row)
-
     async def put_event_mapping(self, mapping: EventMapping) -> None:
         """Insert a mapping, or replace the one with its id."""
         values = {

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.events import OutgoingEvent
@@ -48,11 +48,6 @@ class OutgoingEvents:
             .order_by(outgoing_events.c.created_on, outgoing_events.c.id)
         )
         return [_row_to_outgoing(row) for row in result]
-
-    async def count(self) -> int:
-        """Count them all."""
-        result = await self._connection.execute(select(func.count()).select_from(outgoing_events))
-        return result.scalar_one()
 
 
 def _row_to_outgoing(row: Any) -> OutgoingEvent:
