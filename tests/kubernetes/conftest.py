@@ -3,15 +3,22 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from cryptography.fernet import Fernet
 
 from taskloom.resources.base import GROUP
 from taskloom.resources.kinds import KINDS
+from taskloom.store.database import Database
+from taskloom.store.embedded_postgres import EmbeddedPostgres
+from taskloom.store.sealing import Sealer
 from tests.real.kubernetes.api import Api, connect
 from tests.real.kubernetes.control_plane import ControlPlane
+from tests.real.kubernetes.operator import Operator, Start
 
 CRDS = Path(__file__).parents[2] / "crds"
 
@@ -53,3 +60,53 @@ def namespace(cluster: Api) -> Iterator[str]:
     """Make a namespace that nobody else uses."""
     with cluster.namespace() as name:
         yield name
+
+
+@pytest.fixture
+def key() -> str:
+    """Make the key that seals secrets, the same for all operators of a test."""
+    return Fernet.generate_key().decode()
+
+
+@pytest.fixture
+async def rows(database_url: str, key: str) -> AsyncIterator[Database]:
+    """Open the operator's database."""
+    database = Database(database_url, sealer=Sealer([key]))
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def operate(
+    kubeconfig: Path, namespace: str, database_url: str, key: str, tmp_path: Path
+) -> AsyncIterator[Start]:
+    """Give a function that starts an operator for the test's namespace."""
+    started: list[Operator] = []
+
+    async def start(name: str = "operator") -> Operator:
+        operator = Operator(
+            kubeconfig=kubeconfig,
+            namespace=namespace,
+            database_url=database_url,
+            key=key,
+            folder=tmp_path / name,
+        )
+        started.append(operator)
+        await operator.start()
+        return operator
+
+    yield start
+    for operator in started:
+        await operator.stop()
+
+
+@pytest.fixture
+async def other_rows(postgres: EmbeddedPostgres, key: str) -> AsyncIterator[Database]:
+    """Make a second database, for the folder."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = postgres.url_of("postgres").replace("+psycopg", "")
+    async with await psycopg.AsyncConnection.connect(admin, autocommit=True) as connection:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE taskloom STRATEGY file_copy")
+    database = Database(postgres.url_of(name), sealer=Sealer([key]))
+    yield database
+    await database.close()

@@ -2,15 +2,12 @@
 
 import asyncio
 import base64
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import yaml
-from cryptography.fernet import Fernet
 
 from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.flow.services import Services
@@ -18,54 +15,13 @@ from taskloom.providers.files.credentials import CredentialFiles
 from taskloom.providers.files.read import read_folder
 from taskloom.reconcilers.reconcile import reconcile
 from taskloom.store.database import Database
-from taskloom.store.embedded_postgres import EmbeddedPostgres
-from taskloom.store.sealing import Sealer
 from tests.real.kubernetes.api import Api, Json, Refusal, connect
 from tests.real.kubernetes.control_plane import ControlPlane
-from tests.real.kubernetes.operator import Operator, condition, until
+from tests.real.kubernetes.operator import Operator, Start, condition, until
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
 CRDS = Path(__file__).parents[2] / "crds"
 VERSION = "taskloom.dev/v1alpha1"
-Start = Callable[..., Awaitable[Operator]]
-
-
-@pytest.fixture
-def key() -> str:
-    """Make the key that seals secrets, the same for all operators of a test."""
-    return Fernet.generate_key().decode()
-
-
-@pytest.fixture
-async def rows(database_url: str, key: str) -> AsyncIterator[Database]:
-    """Open the operator's database."""
-    database = Database(database_url, sealer=Sealer([key]))
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-async def operate(
-    kubeconfig: Path, namespace: str, database_url: str, key: str, tmp_path: Path
-) -> AsyncIterator[Start]:
-    """Give a function that starts an operator for the test's namespace."""
-    started: list[Operator] = []
-
-    async def start(name: str = "operator") -> Operator:
-        operator = Operator(
-            kubeconfig=kubeconfig,
-            namespace=namespace,
-            database_url=database_url,
-            key=key,
-            folder=tmp_path / name,
-        )
-        started.append(operator)
-        await operator.start()
-        return operator
-
-    yield start
-    for operator in started:
-        await operator.stop()
 
 
 def documents(folder: Path, namespace: str) -> list[Json]:
@@ -202,18 +158,6 @@ async def test_a_folder_and_a_cluster_come_to_the_same(
     found = {(d["kind"], d["metadata"]["name"]): said(_status(cluster, d)) for d in ours(declared)}
     assert expected == found
     assert await table(other_rows) == await table(rows)
-
-
-@pytest.fixture
-async def other_rows(postgres: EmbeddedPostgres, key: str) -> AsyncIterator[Database]:
-    """Make a second database, for the folder."""
-    name = f"test_{uuid.uuid4().hex}"
-    admin = postgres.url_of("postgres").replace("+psycopg", "")
-    async with await psycopg.AsyncConnection.connect(admin, autocommit=True) as connection:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE taskloom")
-    database = Database(postgres.url_of(name), sealer=Sealer([key]))
-    yield database
-    await database.close()
 
 
 def _status(api: Api, document: Json) -> Json:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.real.kubernetes.api import Api, Json, Refusal
@@ -64,6 +64,10 @@ class Operator:
             self._process.send_signal(number)
         await self._process.wait()
         self._process = None
+
+
+Start = Callable[..., Awaitable[Operator]]
+"""The fixture `operate`: starts an operator, whose data folder has the name that is given."""
 
 
 async def until(holds: Callable[[], bool], seconds: float = _SECONDS) -> None:
