@@ -13,6 +13,7 @@
     ├── Conflict                the state of things refuses it
     ├── Temporary               the same call may work later; carries the delay
     │   └── Unavailable         a part we need does not answer
+    ├── Superseded              another process has taken over: leave it to that one
     └── Permanent               it will never work; do not try again
 
 A class's docstring is its default message.
@@ -98,6 +99,12 @@ class Unavailable(Temporary):
     """A part that is needed does not answer: try again later."""
 
     code = "unavailable"
+
+
+class Superseded(TaskloomError):
+    """Another process leads by now: nothing was written."""
+
+    code = "superseded"
 
 
 class Permanent(TaskloomError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from taskloom.providers.files.credentials import CredentialFiles
 from taskloom.providers.files.read import read_folder
 from taskloom.reconcilers.reconcile import reconcile
 from taskloom.store.database import Database
+from taskloom.store.transaction import Transaction
 from tests.real.kubernetes.api import Api, Json, Refusal, connect
 from tests.real.kubernetes.control_plane import ControlPlane
 from tests.real.kubernetes.operator import Operator, Start, condition, until
@@ -329,6 +331,54 @@ async def test_of_two_operators_one_leads_and_the_other_takes_over(
     await until(lambda: condition(cluster, two) is not None, seconds=40)
 
     assert second.leads
+
+
+async def test_a_leader_that_was_stopped_writes_nothing_when_it_goes_on(
+    cluster: Api, namespace: str, operate: Start, rows: Database
+) -> None:
+    """Stopped within a write, and overtaken, it undoes that, steps down, and stands by again."""
+    stale, fresh, last = (
+        resource(
+            "Command", "it", namespace, {"topic": topic, "http": {"url": "http://127.0.0.1:9/"}}
+        )
+        for topic in ("stale", "fresh", "last")
+    )
+    marker = resource("TaskMapping", "marker", namespace, {"taskKey": "m", "workflowKey": "w"})
+    first = await operate("first")
+    await until(lambda: first.leads)
+    apply(cluster, marker)
+    await until(lambda: condition(cluster, marker) is not None)
+    second = await operate("second")
+    async with rows.begin() as tx:
+        # The leader's write waits for this, with its look at the term behind it.
+        await tx.connection.exec_driver_sql("LOCK TABLE commands IN SHARE ROW EXCLUSIVE MODE")
+        apply(cluster, stale)
+        async with rows.begin() as look:
+            while not await _waits(look, "commands"):
+                await asyncio.sleep(0.05)
+        first.send(signal.SIGSTOP)
+    apply(cluster, fresh)
+    await until(lambda: condition(cluster, fresh) == ("True", "Reconciled", 2), seconds=40)
+    assert second.leads
+    status = _status(cluster, fresh)
+
+    first.send(signal.SIGCONT)
+    await until(lambda: first.says("kubernetes.superseded") or first.says("kubernetes.lead-lost"))
+
+    assert ["fresh"] == (await table(rows))["commands"]
+    assert status == _status(cluster, fresh)
+    await second.stop()
+    apply(cluster, last)
+    await until(lambda: condition(cluster, last) == ("True", "Reconciled", 3))
+    assert ["last"] == (await table(rows))["commands"]
+
+
+async def _waits(tx: Transaction, name: str) -> bool:
+    """Tell whether somebody waits for a table."""
+    found = await tx.connection.exec_driver_sql(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass", (name,)
+    )
+    return bool(found.scalar())
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskloom.errors import Unavailable
+from taskloom.errors import Superseded, Unavailable
 from taskloom.providers.kubernetes.leader import Leader, Pace
 from taskloom.providers.kubernetes.lease import (
     Sighting,
@@ -192,6 +192,47 @@ async def test_a_lease_that_was_deleted_is_made_anew() -> None:
         cluster.drop("Lease", "n", "l")
         await until(lambda: cluster.find("Lease", "n", "l") is not None)
         assert 1 == work.begun
+
+
+async def test_work_that_was_superseded_stands_by_and_begins_again() -> None:
+    """Whoever finds out that another led meanwhile lets go, and leads when it is its turn again."""
+    cluster, begun = FakeCluster(), 0
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            async with asyncio.TaskGroup():
+                raise Superseded
+        await asyncio.Event().wait()
+
+    leader = Leader(cluster, "n", "l", "me", pace=Pace(look=0.002), now=lambda: NOW)
+    task = asyncio.create_task(leader.lead(work))
+    await until(lambda: begun == 2)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+
+
+async def test_who_slept_through_its_lease_knows_it_before_it_looks() -> None:
+    """The lead is over as soon as the deadline is, whether or not anything has run since."""
+    cluster, clock = FakeCluster(), Clock()
+    leader = Leader(cluster, "n", "l", "me", clock=clock, now=lambda: NOW)
+    held: list[bool] = []
+
+    async def work() -> None:
+        held.append(leader.holds())
+        clock.time += 10
+        held.append(leader.holds())
+        raise Superseded
+
+    task = asyncio.create_task(leader.lead(work))
+    await until(lambda: len(held) == 2)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert [True, False] == held
 
 
 async def test_work_that_fails_lets_go_and_is_heard_of() -> None:

@@ -21,6 +21,7 @@ from taskloom.errors import (
     Invalid,
     NotFound,
     Permanent,
+    Superseded,
     TaskloomError,
     Temporary,
     TooLarge,
@@ -44,6 +45,7 @@ _STATUSES: Mapping[type[TaskloomError], int] = {
     UnsupportedMediaType: 415,
     Unprocessable: 422,
     Permanent: 422,
+    Superseded: 503,
     Temporary: 503,
     Unavailable: 503,
 }

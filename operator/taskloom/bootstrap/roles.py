@@ -4,12 +4,14 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 
 from taskloom.bootstrap.parts import Parts
 from taskloom.delivery.dispatch import DeliveryQueue, Dispatcher
 from taskloom.errors import Permanent
 from taskloom.flow.adopt import follow_engine
+from taskloom.flow.services import Services
 from taskloom.outbox.relay import JobQueue, Relay
 from taskloom.providers.files.credentials import CredentialFiles
 from taskloom.providers.files.follow import follow_folder
@@ -18,6 +20,7 @@ from taskloom.reconcilers.reconcile import Report, reconcile
 from taskloom.reconcilers.snapshot import Snapshot
 from taskloom.runtime.loop import Loop, Pace
 from taskloom.settings import ROLES
+from taskloom.store.leadership import begin_terms
 from taskloom.worker.worker import ExternalTaskQueue, Worker
 
 Service = Callable[[], Awaitable[None]]
@@ -144,7 +147,9 @@ def _controller_services(parts: Parts) -> Mapping[str, Service]:
 
     async def follow() -> None:
         await follow_folder(
-            folder, lambda snapshot: _reconcile(parts, snapshot, credentials), asyncio.Event()
+            folder,
+            lambda snapshot: _reconcile(parts, parts.services, snapshot, credentials),
+            asyncio.Event(),
         )
 
     return {"controller": follow}
@@ -165,7 +170,7 @@ def _follow_cluster(parts: Parts) -> Service:
     async def follow() -> None:
         await operate.operate(
             wanted,
-            lambda snapshot, credentials: _reconcile(parts, snapshot, credentials),
+            lambda lease, holds: _leading(parts, lease, holds),
             candidacy=candidacy,
             standing_by=parts.reconciled.set,
         )
@@ -173,10 +178,30 @@ def _follow_cluster(parts: Parts) -> Service:
     return follow
 
 
-async def _reconcile(parts: Parts, snapshot: Snapshot, credentials: CredentialStore) -> Report:
+def _leading(
+    parts: Parts, lease: str, holds: Callable[[], bool]
+) -> Callable[[Snapshot, CredentialStore], Awaitable[Report]]:
+    """Reconcile as one who leads: with databases that are written in his term only."""
+    fenced: Services | None = None
+
+    async def reconcile_in_term(snapshot: Snapshot, credentials: CredentialStore) -> Report:
+        nonlocal fenced
+        if fenced is None:
+            services = parts.services
+            tasks, workflows = await begin_terms(services.tasks, services.workflows, lease, holds)
+            # The engine takes part in transactions of these.
+            fenced = replace(services, tasks=tasks, workflows=workflows)
+        return await _reconcile(parts, fenced, snapshot, credentials)
+
+    return reconcile_in_term
+
+
+async def _reconcile(
+    parts: Parts, services: Services, snapshot: Snapshot, credentials: CredentialStore
+) -> Report:
     try:
         return await reconcile(
-            parts.services,
+            services,
             snapshot,
             credentials=credentials,
             topics=parts.registry.installed_topics(),

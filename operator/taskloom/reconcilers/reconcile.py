@@ -12,7 +12,7 @@ from taskloom.domain.secret import Secret
 from taskloom.domain.webhooks import ClientApp as Client
 from taskloom.domain.workflows import Workflow as WorkflowRow
 from taskloom.domain.workflows import WorkflowVersion
-from taskloom.errors import Conflict, Invalid, TaskloomError, Temporary
+from taskloom.errors import Conflict, Invalid, Superseded, TaskloomError, Temporary
 from taskloom.flow.register_client import new_api_key, new_api_secret, new_signing_secret
 from taskloom.flow.services import Services
 from taskloom.flow.workflows import deploy, retry_starts
@@ -165,6 +165,8 @@ async def _generated(
             missing = {key: value for key, value in values.items() if key not in kept}
             if missing:
                 values |= await run.credentials.write(desired.namespace, name, missing)
+        except Superseded:
+            raise
         except TaskloomError as error:
             failed[desired.key] = unavailable(desired, Reason.SECRET_NOT_FOUND, error.message)
             run.retry = True

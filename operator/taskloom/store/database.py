@@ -1,8 +1,9 @@
 """A database: its pool of connections, and transactions on it."""
 
 import contextlib
+import copy
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from taskloom.errors import Unavailable
 from taskloom.runtime.bell import Bell
@@ -20,6 +21,9 @@ from taskloom.store.sealing import Sealer
 from taskloom.store.transaction import Transaction
 
 log = structlog.get_logger()
+
+Guard = Callable[[AsyncConnection], Awaitable[None]]
+"""Lets a transaction begin, or raises."""
 
 _CHANNEL = "taskloom"
 _COMPLAINT_SECONDS = 5.0
@@ -53,6 +57,7 @@ class Database:
         self.bell = bell or Bell()
         self._sealer = sealer
         self._broadcast = broadcast
+        self._guard: Guard | None = None
         self._engine: AsyncEngine = create_async_engine(
             self.url,
             pool_size=pool_size,
@@ -65,12 +70,20 @@ class Database:
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         event.listen(self._engine.sync_engine, "connect", _fetch_json_as_text)
 
+    def guarded(self, guard: Guard) -> "Database":
+        """Give the same database where `guard` is the first to use each transaction."""
+        other = copy.copy(self)
+        other._guard = guard  # noqa: SLF001 - it is of this class
+        return other
+
     @contextlib.asynccontextmanager
     async def begin(self) -> AsyncIterator[Transaction]:
         """Open a transaction: committed at the end of the block, rolled back on an exception."""
         topics: set[str] = set()
         with self._translated():
             async with self._engine.begin() as connection:
+                if self._guard is not None:
+                    await self._guard(connection)
                 tx = Transaction(connection, self.url, topics, self._sealer)
                 yield tx
                 if self._broadcast and topics:
@@ -87,6 +100,10 @@ class Database:
 
         Wake-ups cannot be given to it.
         """
+        if self._guard is not None:
+            async with self.begin() as tx:
+                yield tx
+            return
         with self._translated():
             async with self._autocommit.connect() as connection:
                 yield Transaction(connection, self.url, set(), self._sealer)

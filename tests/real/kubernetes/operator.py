@@ -52,10 +52,19 @@ class Operator:
         """End it without a word."""
         await self._end(signal.SIGKILL)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, such as SIGSTOP."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     @property
     def leads(self) -> bool:
         """Tell whether it has said that it leads."""
-        return "kubernetes.leading" in self.log.read_text()
+        return self.says("kubernetes.leading")
+
+    def says(self, event: str) -> bool:
+        """Tell whether an event is in its log."""
+        return event in self.log.read_text()
 
     async def _end(self, number: signal.Signals) -> None:
         if self._process is None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -17,6 +17,7 @@ from taskloom.errors import (
     Invalid,
     NotFound,
     Permanent,
+    Superseded,
     TaskloomError,
     Unauthenticated,
     Unavailable,
@@ -73,10 +74,15 @@ async def connected(configuration: Configuration) -> AsyncIterator["KubernetesCl
 
 
 class KubernetesCluster:
-    """A `Cluster` over HTTP."""
+    """A `Cluster` over HTTP; nothing is written to it while `may_write` says no."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, may_write: Callable[[], bool] = lambda: True) -> None:
         self._client = client
+        self._may_write = may_write
+
+    def written_while(self, holds: Callable[[], bool]) -> "KubernetesCluster":
+        """Give the same cluster for one who may write while `holds` only, else `Superseded`."""
+        return KubernetesCluster(self._client, holds)
 
     async def pages(self, type_: ResourceType, namespace: str | None) -> AsyncIterator[Page]:
         """List a collection piece by piece; all of one version."""
@@ -138,6 +144,8 @@ class KubernetesCluster:
         body: Body | None = None,
         content: str = _JSON,
     ) -> dict[str, Any]:
+        if method != "GET" and not self._may_write():
+            raise Superseded
         url = f"{self._client.configuration.host}{quote(path)}"
         if query:
             url += f"?{urlencode(query)}"

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 import structlog
 
 from taskloom.domain.conditions import Reason
-from taskloom.errors import NotFound, TaskloomError, Temporary, Unavailable
+from taskloom.errors import NotFound, Superseded, TaskloomError, Temporary, Unavailable
 from taskloom.providers.kubernetes.cluster import Cluster
 from taskloom.providers.kubernetes.feed import Feed
 from taskloom.providers.kubernetes.mirror import PROVIDER, Mirror, News, Seen
@@ -136,6 +136,8 @@ class Follower:
             log.warning("kubernetes.reconcile-later", error=error.message)
             await self._tell(judged, _put_off(judged, error))
             return False
+        except Superseded:
+            raise
         except Exception:
             # A fault in one object must not end the watch on all others.
             log.exception("kubernetes.reconcile-failed")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from taskloom.errors import Conflict, NotFound, TaskloomError
+from taskloom.errors import Conflict, NotFound, Superseded, TaskloomError
 from taskloom.providers.kubernetes.cluster import Cluster
 from taskloom.providers.kubernetes.lease import (
     Sighting,
@@ -66,7 +66,8 @@ class Leader:
     ) -> None:
         """Run `work` whenever this candidate leads, until cancelled; what it raises is passed on.
 
-        It is cancelled, and has ended, before another can lead.
+        It is cancelled, and has ended, before another can lead; if it raises `Superseded`, which
+        it may find out first after a long sleep, this candidate stands by again.
         `standing_by` is called when another leads.
         """
         while True:
@@ -75,8 +76,13 @@ class Leader:
                     standing_by()
                 await asyncio.sleep(self._pace.look)
             log.info("kubernetes.leading", lease=self._name, identity=self._me)
-            await self._work(work)
-            log.warning("kubernetes.lead-lost", lease=self._name, identity=self._me)
+            try:
+                await self._work(work)
+            except* Superseded:
+                log.warning("kubernetes.superseded", lease=self._name, identity=self._me)
+                await asyncio.sleep(self._pace.look)
+            else:
+                log.warning("kubernetes.lead-lost", lease=self._name, identity=self._me)
 
     async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
         working = asyncio.ensure_future(work())
@@ -112,13 +118,16 @@ class Leader:
         try:
             return await self._attempt()
         except (Conflict, NotFound):
-            return self._holds()  # another wrote it meanwhile: the next look tells who
+            return self.holds()  # another wrote it meanwhile: the next look tells who
         except TaskloomError as error:
             log.warning("kubernetes.lease-unreachable", lease=self._name, error=error.message)
-            return self._holds()
+            return self.holds()
 
-    def _holds(self) -> bool:
-        """Tell whether the lead is this candidate's for all it knows."""
+    def holds(self) -> bool:
+        """Tell whether the lead is this candidate's for all it knows.
+
+        Asked before each write, it is right however long the process was stopped before.
+        """
         held = self._seen is not None and self._seen.holder == self._me
         return held and self._clock() - self._renewed < self._pace.deadline
 

@@ -23,6 +23,8 @@ from taskloom.reconcilers.snapshot import Snapshot
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Reconcile = Callable[[Snapshot, CredentialStore], Awaitable[Report]]
+Begin = Callable[[str, Callable[[], bool]], Reconcile]
+"""Begins a lead: given the lease's name, and what tells whether it is held still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class Candidacy:
 
 async def operate(
     scope: Scope,
-    reconcile: Reconcile,
+    begin: Begin,
     *,
     candidacy: Candidacy,
     standing_by: Callable[[], None] = lambda: None,
@@ -51,7 +53,8 @@ async def operate(
         leader = Leader(cluster, namespace, candidacy.name, identity())
 
         async def work() -> None:
-            await _follow(cluster, scope, reconcile)
+            reconcile = begin(f"{namespace}/{candidacy.name}", leader.holds)
+            await _follow(cluster.written_while(leader.holds), scope, reconcile)
 
         await leader.lead(work, standing_by=standing_by)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from taskloom.errors import Conflict, NotFound, TaskloomError, Temporary
+from taskloom.errors import Conflict, NotFound, Superseded, TaskloomError, Temporary
 from taskloom.providers.kubernetes.cluster import Cluster
 from taskloom.providers.kubernetes.mirror import Mirror, Seen
 from taskloom.providers.kubernetes.objects import OURS
@@ -132,6 +132,8 @@ class Teller:
                 delay = max(pause, error.delay)
             except Conflict:
                 delay = pause
+            except Superseded:
+                raise
             except TaskloomError as error:
                 log.warning(
                     "kubernetes.status-refused",

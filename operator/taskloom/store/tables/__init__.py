@@ -12,6 +12,7 @@ from taskloom.store.tables.tasks import (
     events,
     external_task_ledger,
     jobs,
+    leadership,
     metadata,
     resources,
     task_workflows,
@@ -27,6 +28,7 @@ from taskloom.store.tables.webhooks import (
     webhook_subscriptions,
 )
 from taskloom.store.tables.workflows import (
+    workflow_leadership,
     workflow_metadata,
     workflow_versions,
     workflows,
@@ -44,6 +46,7 @@ __all__ = [
     "events",
     "external_task_ledger",
     "jobs",
+    "leadership",
     "metadata",
     "outgoing_events",
     "resources",
@@ -52,6 +55,7 @@ __all__ = [
     "user_tasks",
     "webhook_metadata",
     "webhook_subscriptions",
+    "workflow_leadership",
     "workflow_metadata",
     "workflow_versions",
     "workflows",

@@ -1,6 +1,7 @@
 """The branch ``tasks``: events, tasks, jobs, and what is declared."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -222,4 +223,13 @@ resources = Table(
     Column("place", Text),  # file and line, or the cluster
     created_on(),
     modified_on(),
+)
+
+# Which term of those who follow a cluster is the newest, by the lease that they hold.
+leadership = Table(
+    "leadership",
+    metadata,
+    Column("lease", Text, primary_key=True),  # namespace/name
+    Column("term", BigInteger, nullable=False),
+    instant("began_at", nullable=False, server_default=text("now()")),
 )

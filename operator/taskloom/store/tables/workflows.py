@@ -1,6 +1,7 @@
 """The branch ``workflows``: workflows and their versions."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     ForeignKey,
@@ -18,6 +19,7 @@ from taskloom.store.tables.columns import (
     JsonText,
     audit,
     created_on,
+    instant,
     managed_by,
 )
 
@@ -51,4 +53,13 @@ workflow_versions = Table(
     Column("topics", JsonText, nullable=False, server_default=text("'[]'")),
     created_on(),
     UniqueConstraint("workflow_id", "version"),
+)
+
+# As `leadership`, for a workflow database of its own.
+workflow_leadership = Table(
+    "workflow_leadership",
+    workflow_metadata,
+    Column("lease", Text, primary_key=True),
+    Column("term", BigInteger, nullable=False),
+    instant("began_at", nullable=False, server_default=text("now()")),
 )
