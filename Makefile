@@ -57,6 +57,7 @@ kubernetes: $(VENV)/.dev $(if $(TASKLOOM_TEST_KUBECONFIG),,real) ## Tests on a r
 .PHONY: generate
 generate: $(VENV)/.dev ## Make the generated files anew
 	$(BIN)/python -m taskloom.resources.crd --output crds
+	$(BIN)/python -m taskloom.resources.crd --output charts/taskloom/files/crds
 	$(BIN)/python -m taskloom.resources.reference --output docs/reference/resources.md
 	$(BIN)/python -m taskloom.api.openapi --output docs/openapi.json
 	$(BIN)/python -m taskloom.cli.reference --output docs/reference/cli.md
@@ -64,7 +65,7 @@ generate: $(VENV)/.dev ## Make the generated files anew
 
 .PHONY: verify
 verify: generate ## Fail if a generated file is not what is checked in
-	@git diff --exit-code --stat -- crds docs \
+	@git diff --exit-code --stat -- crds docs charts \
 	  || { echo "Generated files were out of date: they are new now, commit them."; exit 1; }
 
 .PHONY: bench
