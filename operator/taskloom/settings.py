@@ -48,6 +48,20 @@ class Settings(BaseSettings):
     lease_namespace: str | None = Field(
         default=None, description="The namespace of that Lease; the pod's own by default."
     )
+    kubernetes_callers: bool = Field(
+        default=False,
+        description="Whether the cluster's ServiceAccounts may call the API, with the rights that "
+        "its roles give them; other tokens go by the auth mode.",
+    )
+    kubernetes_audience: str = Field(
+        default="taskloom",
+        min_length=1,
+        description="The audience that their tokens must be meant for.",
+    )
+    kubernetes_namespace: str | None = Field(
+        default=None,
+        description="The namespace whose roles give them rights; the pod's own by default.",
+    )
     host: str = Field(default="127.0.0.1", description="The address the API listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="The port the API listens on.")
     database_url: SecretStr | None = Field(

@@ -29,10 +29,25 @@ class Needs:
         known: Principal | None = getattr(request.state, "principal", None)
         if known is None:
             services: ApiServices = request.app.state.services
-            known = await services.authenticator.authenticate(dict(request.headers))
-            check_permission(known, self.permission)
+            known = await admit(services, dict(request.headers), self.permission)
             request.state.principal = known
         return known
+
+
+async def admit(
+    services: ApiServices, headers: Mapping[str, str], permission: Permission
+) -> Principal:
+    """Return the caller; raises `Unauthenticated`, or `Forbidden` without the permission.
+
+    `headers` has its names in lower case.
+    """
+    if services.callers is not None:
+        account = await services.callers.admit(headers, permission)
+        if account is not None:
+            return account
+    principal = await services.authenticator.authenticate(headers)
+    check_permission(principal, permission)
+    return principal
 
 
 def check_permission(principal: Principal, permission: Permission) -> None:

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from taskloom.api.auth import Authenticator
+from taskloom.api.callers import ClusterCallers
 from taskloom.domain.events import NewEvent
 from taskloom.errors import NotFound
 from taskloom.flow.ingest import Ingested
@@ -23,12 +24,14 @@ MAX_BODY_BYTES = 1 << 20
 class ApiServices:
     """The use cases' services, the door for events, who may enter, and what is watched.
 
+    `callers` admits a cluster's ServiceAccounts, and leaves all others to the `authenticator`.
     `checks` are the parts that /readyz asks, by name.  `max_body_bytes` bounds a request's body.
     """
 
     flow: Services
     ingest: Callable[[NewEvent], Awaitable[Ingested]]
     authenticator: Authenticator
+    callers: ClusterCallers | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     max_body_bytes: int = MAX_BODY_BYTES

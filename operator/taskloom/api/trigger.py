@@ -4,7 +4,7 @@ from pydantic import WithJsonSchema
 from starlette.types import Receive, Scope, Send
 
 from taskloom.api.bodies import check_json, header_map, read_body
-from taskloom.api.door import check_permission, idempotency_key
+from taskloom.api.door import admit, idempotency_key
 from taskloom.api.services import ApiServices
 from taskloom.domain.events import NewEvent
 from taskloom.domain.json_text import read_members
@@ -51,8 +51,7 @@ class Trigger:
         """Answer 204 with the event's id in a header, or raise what is wrong."""
         services = self._services
         headers = header_map(scope)
-        principal = await services.authenticator.authenticate(headers)
-        check_permission(principal, Permission.TRIGGER_EVENTS)
+        await admit(services, headers, Permission.TRIGGER_EVENTS)
         check_json(headers)
         body = await read_body(receive, headers, services.max_body_bytes)
         ingested = await services.ingest(read_event(body, headers.get("idempotency-key")))

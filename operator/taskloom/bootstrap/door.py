@@ -13,9 +13,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from taskloom.api.app import create_app
 from taskloom.api.auth import AuthOptions, make_authenticator
+from taskloom.api.callers import ClusterCallers
 from taskloom.api.checks import migrated
 from taskloom.api.problems import MEDIA_TYPE, Problem, problem_response
 from taskloom.api.services import ApiServices
+from taskloom.bootstrap.callers import cluster_callers
 from taskloom.bootstrap.local import jwt_secret
 from taskloom.bootstrap.parts import Parts, pending_migrations
 from taskloom.errors import Permanent, Unavailable
@@ -61,10 +63,21 @@ async def listening(
     parts: Parts, door: socket.socket, ready: Callable[[str], None] | None
 ) -> AsyncIterator[None]:
     """Serve HTTP on `door` within the block; `ready` is told the base URL."""
+    async with (
+        cluster_callers(parts.settings) as callers,
+        _serving(make_app(parts, callers), door, ready),
+    ):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    app: ASGIApp, door: socket.socket, ready: Callable[[str], None] | None
+) -> AsyncIterator[None]:
     host, port = door.getsockname()[:2]
     server = _Server(
         uvicorn.Config(
-            make_app(parts),
+            app,
             loop="none",
             http=_Protocol,
             ws="none",
@@ -120,7 +133,7 @@ class _Protocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def make_app(parts: Parts) -> ASGIApp:
+def make_app(parts: Parts, callers: ClusterCallers | None = None) -> ASGIApp:
     """Build the HTTP door."""
     settings = parts.settings
     authenticator = make_authenticator(
@@ -138,6 +151,7 @@ def make_app(parts: Parts) -> ASGIApp:
             flow=parts.services,
             ingest=parts.ingest,
             authenticator=authenticator,
+            callers=callers,
             checks={
                 "database": parts.services.tasks.ping,
                 "migrations": migrated(partial(pending_migrations, parts)),

@@ -1,11 +1,12 @@
-"""What a caller may do, and the codes that tokens carry for it.
+"""What a caller may do, the codes that tokens carry for it, and how a cluster's roles grant it.
 
 The codes are those of the service that Taskloom takes the place of, so its tokens go on working.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 EVERYTHING = "*"
 
@@ -51,6 +52,41 @@ def granted(held: Iterable[str], permission: Permission) -> bool:
     """Tell whether any of the codes held grants the permission."""
     wanted = {EVERYTHING, *codes(permission)}
     return any(code in wanted for code in held)
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """What a rule of a Kubernetes role grants: a verb on a resource of the group taskloom.dev.
+
+    No kind of object has such a resource's name: who may change objects gains nothing by it here.
+    """
+
+    resource: str
+    verb: str
+
+
+RIGHTS: Mapping[Permission, Right] = MappingProxyType(
+    {
+        Permission.CREATE_CLIENT_APP: Right("clients", "create"),
+        Permission.VIEW_EVENTS: Right("events", "get"),
+        Permission.VIEW_TASKS: Right("tasks", "get"),
+        Permission.VIEW_USER_TASKS: Right("usertasks", "get"),
+        Permission.COMPLETE_USER_TASKS: Right("usertasks", "update"),
+        Permission.MANAGE_MAPPINGS: Right("mappings", "update"),
+        Permission.TRIGGER_EVENTS: Right("events", "create"),
+        Permission.DELETE_TASKS: Right("tasks", "delete"),
+        Permission.DELETE_USER_TASKS: Right("usertasks", "delete"),
+        Permission.SUBSCRIBE_WEBHOOKS: Right("webhooks", "create"),
+        Permission.UPDATE_TASKS: Right("tasks", "update"),
+        Permission.VIEW_WORKFLOWS: Right("processes", "get"),
+        Permission.CREATE_WORKFLOWS: Right("processes", "create"),
+        Permission.UPDATE_WORKFLOWS: Right("processes", "update"),
+        Permission.DELETE_WORKFLOWS: Right("processes", "delete"),
+        Permission.EXECUTE_WORKFLOWS: Right("processes", "execute"),
+        Permission.VIEW_RESOURCES: Right("declarations", "get"),
+    }
+)
+"""The right that stands for each permission where a cluster's roles decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

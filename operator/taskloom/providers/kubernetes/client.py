@@ -135,6 +135,10 @@ class KubernetesCluster:
         body = {"preconditions": {"uid": uid}}
         await self._call("DELETE", type_.path(namespace, name), body=body)
 
+    async def review(self, type_: ResourceType, body: Body) -> Body:
+        """Ask for a review, which is answered and kept nowhere."""
+        return await self._call("POST", type_.path(None), body=body)
+
     async def _call(
         self,
         method: str,

@@ -6,21 +6,19 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from taskloom.providers.kubernetes.client import connected, load_configuration
 from taskloom.providers.kubernetes.cluster import Cluster
 from taskloom.providers.kubernetes.follow import Follower
 from taskloom.providers.kubernetes.leader import Leader
 from taskloom.providers.kubernetes.mirror import Mirror
+from taskloom.providers.kubernetes.pod import own_namespace
 from taskloom.providers.kubernetes.scope import Scope
 from taskloom.providers.kubernetes.secrets import ClusterSecrets
 from taskloom.providers.kubernetes.watch import watching
 from taskloom.reconcilers.credentials import CredentialStore
 from taskloom.reconcilers.reconcile import Report
 from taskloom.reconcilers.snapshot import Snapshot
-
-_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Reconcile = Callable[[Snapshot, CredentialStore], Awaitable[Report]]
 Begin = Callable[[str, Callable[[], bool]], Reconcile]
@@ -69,14 +67,6 @@ async def _follow(cluster: Cluster, scope: Scope, reconcile: Reconcile) -> None:
 
     follower = Follower(cluster, scope, mirror, reconcile_snapshot)
     await follower.run(lambda feed: watching(scope, feed, lambda: mirror.references))
-
-
-def own_namespace() -> str:
-    """Name the namespace that this process is a pod in; ``default`` outside of a cluster."""
-    try:
-        return _NAMESPACE.read_text(encoding="utf-8").strip() or "default"
-    except OSError:
-        return "default"
 
 
 def identity() -> str:
