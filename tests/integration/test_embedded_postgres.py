@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from taskloom.errors import Unavailable
+from taskloom.errors import Permanent, Unavailable
+from taskloom.store import embedded_postgres
 from taskloom.store.database import Database
 from taskloom.store.embedded_postgres import EmbeddedPostgres
 from taskloom.store.migrate import migrate
@@ -90,6 +91,49 @@ async def test_a_process_that_has_the_number_of_a_killed_server_is_left_alone(
     assert stranger.returncode is None
     stranger.kill()
     await stranger.wait()
+
+
+def _unnamed(monkeypatch: pytest.MonkeyPatch, libraries: Path) -> None:
+    """Run as a user id that has no name, as a container may."""
+
+    def no_name(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.setattr("pwd.getpwuid", no_name)
+    monkeypatch.setattr(embedded_postgres, "_LIBRARIES", libraries)
+
+
+def test_a_user_without_a_name_is_given_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With libnss-wrapper, initdb finds a name for whatever user id it runs as."""
+    library = tmp_path / "x86_64-linux-gnu" / "libnss_wrapper.so"
+    library.parent.mkdir()
+    library.touch()
+    _unnamed(monkeypatch, tmp_path)
+    environment = embedded_postgres._named_user(tmp_path)
+
+    assert environment["LD_PRELOAD"] == str(library)
+    named = Path(environment["NSS_WRAPPER_PASSWD"]).read_text().split(":")
+    assert named[:4] == ["taskloom", "x", str(os.geteuid()), str(os.getegid())]
+
+
+def test_a_user_without_a_name_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without libnss-wrapper it is said what to do."""
+    _unnamed(monkeypatch, tmp_path)
+    with pytest.raises(Permanent, match="libnss-wrapper"):
+        embedded_postgres._named_user(tmp_path)
+
+
+async def test_a_folder_open_to_its_group_is_closed(
+    server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """PostgreSQL would refuse a data folder that a volume's group may write to."""
+    await server.stop()
+    (tmp_path / "postgres" / "data").chmod(0o770)
+    await server.start()
+
+    assert (tmp_path / "postgres" / "data").stat().st_mode & 0o777 == 0o700
 
 
 async def test_connections_from_before_a_restart_harm_nobody(

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -31,6 +32,7 @@ _LOOK_SECONDS = 0.5
 _LONGEST_PAUSE = 10.0
 _NOBODY = 65534
 _PROC = Path("/proc")
+_LIBRARIES = Path("/usr/lib")
 
 
 class EmbeddedPostgres:
@@ -106,7 +108,13 @@ class EmbeddedPostgres:
             "--locale=C.UTF-8",
             "--no-instructions",
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+        done = subprocess.run(  # noqa: S603 - our own arguments
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | _named_user(self._folder),
+        )
         if done.returncode != 0:
             raise Permanent(
                 f"initdb failed in {self._folder}: {done.stderr.strip()[-800:]}. "
@@ -129,6 +137,8 @@ class EmbeddedPostgres:
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         self._forget_stranger()
+        with contextlib.suppress(PermissionError):  # a volume may have been opened to its group
+            self._data.chmod(0o700)
         log_path = self._folder / "postgres.log"
         with log_path.open("ab") as log_file:
             self._server = subprocess.Popen(  # noqa: S603, ASYNC220 - our own arguments; fork and exec take no time
@@ -237,6 +247,32 @@ def _socket_folder(folder: Path) -> Path:
         return inside
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"taskloom-{os.getuid()}-{digest}"
+
+
+def _named_user(folder: Path) -> dict[str, str]:
+    """Give variables by which initdb finds a name for its user, which a container may run without.
+
+    It wants a name although it makes no use of it; the server itself needs none.
+    """
+    user, group = os.geteuid(), os.getegid()
+    with contextlib.suppress(KeyError):
+        pwd.getpwuid(user)
+        return {}
+    library = next(_LIBRARIES.glob("*/libnss_wrapper.so"), None)
+    if library is None:
+        raise Permanent(
+            f"The embedded PostgreSQL cannot be made by user id {user}, which has no name here. "
+            "Install libnss-wrapper, run Taskloom as a user that has a name, or set "
+            "TASKLOOM_DATABASE_URL to a server of yours."
+        )
+    users, groups = folder / "passwd", folder / "group"
+    users.write_text(f"taskloom:x:{user}:{group}::{folder}:/bin/false\n")
+    groups.write_text(f"taskloom:x:{group}:\n")
+    return {
+        "LD_PRELOAD": str(library),
+        "NSS_WRAPPER_PASSWD": str(users),
+        "NSS_WRAPPER_GROUP": str(groups),
+    }
 
 
 def _as_another_user() -> list[str]:
