@@ -10,6 +10,7 @@ from taskloom.errors import Conflict, Invalid, Permanent
 from taskloom.providers.files.credentials import (
     read_credentials,
     remove_credentials,
+    replace_credentials,
     write_credentials,
 )
 
@@ -95,3 +96,24 @@ def test_a_data_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(Permanent, match="writable"):
         write_credentials(tmp_path / "data", "shop", "s", VALUES)
+
+
+def test_new_values_take_the_place_of_the_former_ones(tmp_path: Path) -> None:
+    """A rotated value replaces its file; one that somebody has changed meanwhile stays."""
+    write_credentials(tmp_path, "shop", "s", VALUES)
+    folder = tmp_path / "credentials/shop/s"
+    (folder / "apiKey").write_text("by-hand\n")
+    new = {"apiKey": Secret("new-key"), "apiSecret": Secret("new-word")}
+
+    replaced = replace_credentials(tmp_path, "shop", "s", VALUES, new)
+
+    expected = {"apiKey": Secret("by-hand"), "apiSecret": Secret("new-word")}
+    assert expected == replaced == read_credentials(tmp_path, "shop", "s")
+    assert sorted(file.name for file in folder.iterdir()) == ["apiKey", "apiSecret"]
+    assert 0o600 == mode(folder / "apiSecret")
+
+
+def test_a_value_that_is_gone_cannot_be_replaced(tmp_path: Path) -> None:
+    """It is told: the next look makes the file anew, and then rotates."""
+    with pytest.raises(Permanent, match="cannot be written"):
+        replace_credentials(tmp_path, "shop", "s", VALUES, VALUES)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from taskloom.errors import Forbidden, Unavailable
@@ -59,6 +59,7 @@ class Plant:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     snapshots: list[Snapshot] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    due: list[datetime | None] = field(default_factory=list)
 
     async def reconcile(self, snapshot: Snapshot) -> Report:
         """Find every declared object in force."""
@@ -73,7 +74,7 @@ class Plant:
                 resource=resource, manager="test", generation=generation, created_on=NOW
             )
             verdicts[resource.key] = programmed(desired, {})
-        return Report(verdicts=verdicts, changes=0)
+        return Report(verdicts=verdicts, changes=0, due=self.due.pop(0) if self.due else None)
 
     @contextlib.asynccontextmanager
     async def following(
@@ -363,3 +364,16 @@ async def test_a_status_changed_by_hand_is_put_right() -> None:
         found["status"]["conditions"][-1]["status"] = "Unknown"
         await plant.cluster.merge(OURS["EventMapping"], "shop", "m", {"status": found["status"]})
         await until(lambda: plant.ready("m") == ("True", "Reconciled", 1))
+
+
+async def test_a_report_names_when_the_next_is_due() -> None:
+    """What changes by time alone is reconciled then, though nothing is declared anew."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    plant.due = [NOW + timedelta(milliseconds=20), None]
+
+    async with plant.following():
+        await until(lambda: len(plant.snapshots) == 2)
+        await asyncio.sleep(0.05)
+
+        assert 2 == len(plant.snapshots)

@@ -102,6 +102,47 @@ async def test_what_another_wrote_first_is_adopted() -> None:
     assert "ownerReferences" not in (bench.secret() or {})["metadata"]
 
 
+async def test_new_values_take_the_place_of_the_former_ones() -> None:
+    """A rotation writes both at once, and keeps what else the Secret holds."""
+    bench = Bench()
+    bench.put_secret(apiKey="key", apiSecret="secret", other="untouched")
+    new = {"apiKey": Secret("new-key"), "apiSecret": Secret("new-secret")}
+
+    replaced = await bench.store.replace("shop", "app-credentials", VALUES, new)
+
+    assert new == replaced
+    assert 1 == bench.cluster.count("merge")
+    kept = await bench.store.read("shop", "app-credentials")
+    assert {**new, "other": Secret("untouched")} == kept
+
+
+async def test_a_rotation_finds_what_another_process_made_first() -> None:
+    """Of two that rotate one after another, the second takes what the first wrote."""
+    bench = Bench()
+    bench.put_secret(apiKey="key", apiSecret="of-the-other")
+    new = {"apiSecret": Secret("mine")}
+
+    replaced = await bench.store.replace(
+        "shop", "app-credentials", {"apiSecret": Secret("secret")}, new
+    )
+
+    assert {"apiSecret": Secret("of-the-other")} == replaced
+    assert 0 == bench.cluster.count("merge")
+
+
+async def test_a_rotation_in_a_race_looks_again() -> None:
+    """A Secret that changed between reading and writing is read again, never written over."""
+    bench = Bench()
+    bench.put_secret(apiKey="key", apiSecret="secret")
+    bench.cluster.fail("merge", Conflict("the object has been modified"))
+    new = {"apiSecret": Secret("mine")}
+
+    replaced = await bench.store.replace("shop", "app-credentials", VALUES, new)
+
+    assert new == replaced
+    assert 2 == bench.cluster.count("get")
+
+
 async def test_a_value_that_is_empty_is_missing() -> None:
     """An empty value is filled in, as nobody can log in with it."""
     bench = Bench()

@@ -61,7 +61,9 @@ def build(
             ca_bundle="CA",
             client_certificate=Secret("CERT"),
         ),
-        Signing(scheme=scheme, api_secret=Secret("api"), signing_secrets=[NEW_SECRET, OLD_SECRET]),
+        Signing(
+            scheme=scheme, api_secrets=[Secret("api")], signing_secrets=[NEW_SECRET, OLD_SECRET]
+        ),
         attempt=3,
         now=NOW,
         version="1.2.3",
@@ -142,6 +144,43 @@ def test_no_digit_is_lost_on_the_way() -> None:
     payload = '{"id":12345678901234567891,"ratio":0.1234567890123456789}'
 
     assert f'"payload":{payload},' in build(event(payload)).body.decode()
+
+
+@pytest.mark.parametrize(("attempt", "turn"), [(1, "new"), (2, "old"), (3, "new"), (4, "old")])
+def test_two_api_secrets_take_turns(attempt: int, turn: str) -> None:
+    """In a rotation x-task-signature is by the new and the old secret in turn, the other beside."""
+    request = build_request(
+        event(),
+        Target(url=Secret("https://example.com/hook")),
+        Signing(
+            scheme=Scheme.TASK_SIGNATURE,
+            api_secrets=[Secret("new"), Secret("old")],
+            signing_secrets=[NEW_SECRET, OLD_SECRET],
+        ),
+        attempt=attempt,
+        now=NOW,
+        version="1.2.3",
+        policy=STANDALONE,
+    )
+
+    def is_by(secret: str, header: str) -> bool:
+        return verify_task_signature(
+            Secret(secret),
+            request.body,
+            signature=request.headers[header],
+            timestamp_ms=request.headers["x-task-timestamp"],
+            now_ms=NOW_MS,
+        )
+
+    other = {"new": "old", "old": "new"}[turn]
+    assert is_by(turn, "x-task-signature")
+    assert is_by(other, "x-task-signature-alternate")
+    assert not is_by(other, "x-task-signature")
+
+
+def test_one_api_secret_signs_alone() -> None:
+    """Outside of a rotation there is no second signature."""
+    assert "x-task-signature-alternate" not in build().headers
 
 
 @pytest.mark.parametrize(

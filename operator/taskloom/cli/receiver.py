@@ -72,12 +72,18 @@ def _verify(
 ) -> tuple[str, ...]:
     verified = []
     if secrets.api_secret is not None and "x-task-signature" in headers:
-        if not verify_task_signature(
-            secrets.api_secret,
-            body,
-            signature=headers["x-task-signature"],
-            timestamp_ms=headers.get("x-task-timestamp", ""),
-            now_ms=int(now * 1000),
+        # While a client's secrets are rotated, the other one's signature is beside it.
+        names = ("x-task-signature", "x-task-signature-alternate")
+        if not any(
+            verify_task_signature(
+                secrets.api_secret,
+                body,
+                signature=headers[name],
+                timestamp_ms=headers.get("x-task-timestamp", ""),
+                now_ms=int(now * 1000),
+            )
+            for name in names
+            if name in headers
         ):
             raise Invalid("x-task-signature is not by this secret, or is too old")
         verified.append("x-task-signature")

@@ -6,6 +6,7 @@ The reconcilers' own plans are made, against rows that are not there yet.
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 from taskloom.commands.create_tasks import CreateTasks
@@ -54,7 +55,7 @@ def rehearse(world: World, *, known: Iterable[WorkflowRow] = ()) -> Rehearsal:
         | {app.spec.keys().api_key: Secret(f"stand-in-{desired.namespace}-{desired.name}")}
         for desired, app in world.of(ClientApp)
     }
-    clients = plan_client_apps(world, [], generated)
+    clients = plan_client_apps(world, [], generated, datetime.now(UTC))
     client_ids: frozenset[UUID] = frozenset(client.id for client in clients.put)
     workflows = plan_workflows(world, [], {})
     verdicts = {

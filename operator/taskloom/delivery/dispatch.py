@@ -182,8 +182,8 @@ class Dispatcher:
                 item.subscription.target,
                 Signing(
                     scheme=Scheme(item.subscription.scheme),
-                    api_secret=item.client.api_secret,
-                    signing_secrets=(item.client.signing_secret,),
+                    api_secrets=item.client.api_secrets(now),
+                    signing_secrets=item.client.signing_secrets(now),
                 ),
                 attempt=item.delivery.attempt,
                 now=now,

@@ -25,7 +25,8 @@ _is_traceparent = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}
 # Ours, the connection's own, and those that say how the body is to be read.
 RESERVED_HEADERS: Final = frozenset(
     {
-        *("x-task-signature", "x-task-timestamp", "traceparent", "user-agent"),
+        *("x-task-signature", "x-task-signature-alternate", "x-task-timestamp"),
+        *("traceparent", "user-agent"),
         *("webhook-id", "webhook-timestamp", "webhook-signature", "webhook-attempt"),
         *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te"),
         *("proxy-connection", "trailer", "transfer-encoding", "upgrade", "expect", "host"),
@@ -46,11 +47,11 @@ class Scheme(StrEnum):
 class Signing:
     """What a subscription's deliveries are signed with.
 
-    `signing_secrets` are those in force, the newest first.
+    `api_secrets` and `signing_secrets` are those in force, one or two, the newest first.
     """
 
     scheme: Scheme
-    api_secret: Secret
+    api_secrets: Sequence[Secret]
     signing_secrets: Sequence[Secret]
 
 
@@ -80,7 +81,8 @@ def build_request(
         "webhook-id": str(event.id),
         "webhook-timestamp": str(_milliseconds(now) // 1000),
         "webhook-attempt": str(attempt),
-        **_signatures(event, envelope, body, signing, now),
+        **_task_signatures(envelope, signing, attempt, now),
+        **_standard_signatures(event, body, signing, now),
     }
     if traceparent and _is_traceparent(traceparent):
         headers["traceparent"] = traceparent
@@ -146,21 +148,31 @@ def check_url(url: Secret) -> str:
     return text
 
 
-def _signatures(
-    event: TellableEvent, envelope: Rendering, body: bytes, signing: Signing, now: datetime
+def _task_signatures(
+    envelope: Rendering, signing: Signing, attempt: int, now: datetime
 ) -> dict[str, str]:
-    headers = {}
+    """Sign as the original does, whose receivers read one signature and know one secret.
+
+    While two secrets are good the attempts take turns, the newest first, so that a receiver that
+    knows either of them accepts one of two attempts; what the other one signs goes beside it.
+    """
+    if signing.scheme is Scheme.STANDARD_WEBHOOKS:
+        return {}
     milliseconds = _milliseconds(now)
-    if signing.scheme is not Scheme.STANDARD_WEBHOOKS:
-        headers["x-task-timestamp"] = str(milliseconds)
-        headers["x-task-signature"] = task_signature(
-            signing.api_secret, envelope.printed, milliseconds
-        )
-    if signing.scheme is not Scheme.TASK_SIGNATURE:
-        headers["webhook-signature"] = standard_webhooks_signature(
-            signing.signing_secrets, str(event.id), milliseconds // 1000, body
-        )
-    return headers
+    made = [task_signature(key, envelope.printed, milliseconds) for key in signing.api_secrets]
+    turn = (attempt - 1) % len(made)
+    headers = {"x-task-timestamp": str(milliseconds), "x-task-signature": made.pop(turn)}
+    return headers | ({"x-task-signature-alternate": made[0]} if made else {})
+
+
+def _standard_signatures(
+    event: TellableEvent, body: bytes, signing: Signing, now: datetime
+) -> dict[str, str]:
+    if signing.scheme is Scheme.TASK_SIGNATURE:
+        return {}
+    seconds = _milliseconds(now) // 1000
+    signature = standard_webhooks_signature(signing.signing_secrets, str(event.id), seconds, body)
+    return {"webhook-signature": signature}
 
 
 def _milliseconds(moment: datetime) -> int:

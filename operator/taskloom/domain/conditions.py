@@ -55,6 +55,8 @@ class Reason(StrEnum):
     ENDPOINT_FAILING = "EndpointFailing"
     DISABLED_AFTER_FAILURES = "DisabledAfterFailures"
     SUSPENDED = "Suspended"
+    ROTATION_FAILED = "RotationFailed"
+    INSTANCES_RUNNING = "InstancesRunning"
 
 
 ONLY_WHEN_TRUE = frozenset(

@@ -10,11 +10,22 @@ from taskloom.domain.secret import Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormerSecrets:
+    """The secrets that others have taken the place of; they are good until `valid_until`."""
+
+    api_secret: Secret
+    signing_secret: Secret
+    valid_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientApp:
     """A program that calls us and is called by us.
 
     `api_secret` authenticates it and signs ``x-task-signature``; `signing_secret` signs
     ``webhook-signature``.
+    `revision` is the one of its rotation that is in force, `issued_at` when its secrets were made
+    or taken over.
     """
 
     id: UUID
@@ -26,6 +37,27 @@ class ClientApp:
     suspended: bool
     managed_by: str
     created_on: datetime
+    revision: int = 0
+    issued_at: datetime | None = None
+    former: FormerSecrets | None = None
+
+    def api_secrets(self, now: datetime) -> tuple[Secret, ...]:
+        """Give the API secrets that are good now, the newest first."""
+        former = self.former_at(now)
+        if former is None or former.api_secret == self.api_secret:
+            return (self.api_secret,)
+        return (self.api_secret, former.api_secret)
+
+    def signing_secrets(self, now: datetime) -> tuple[Secret, ...]:
+        """Give the signing secrets that are good now, the newest first."""
+        former = self.former_at(now)
+        if former is None or former.signing_secret == self.signing_secret:
+            return (self.signing_secret,)
+        return (self.signing_secret, former.signing_secret)
+
+    def former_at(self, now: datetime) -> FormerSecrets | None:
+        """Give the former secrets if they are good still."""
+        return self.former if self.former is not None and now < self.former.valid_until else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from taskloom.ids import new_id
 
 async def register_client(services: Services, name: str) -> ClientApp:
     """Make a client app with a new API key, API secret and signing secret."""
+    now = services.now()
     client = ClientApp(
         id=new_id(),
         name=name,
@@ -20,7 +21,8 @@ async def register_client(services: Services, name: str) -> ClientApp:
         scopes=("events.trigger", "webhooks.manage"),
         suspended=False,
         managed_by="api",
-        created_on=services.now(),
+        created_on=now,
+        issued_at=now,
     )
     async with services.tasks.begin() as tx:
         await tx.webhooks.put_client(client)

@@ -15,7 +15,8 @@ async def authenticate_client(services: Services, api_key: str, api_secret: str)
     """Find the client app these belong to; unknown and wrong are told apart to nobody."""
     async with services.tasks.begin() as tx:
         client = await tx.webhooks.client_by_key(api_key)
-    if client is None or client.api_secret != Secret(api_secret):
+    given = Secret(api_secret)
+    if client is None or all(given != secret for secret in client.api_secrets(services.now())):
         raise Unauthenticated("Invalid API key or secret")
     if client.suspended:
         raise Forbidden("This client app is suspended.")

@@ -19,6 +19,20 @@ class CredentialStore(Protocol):
         """Keep the values that are not there yet, and give back what is kept now."""
         ...
 
+    async def replace(
+        self,
+        namespace: str,
+        name: str,
+        former: Mapping[str, Secret],
+        values: Mapping[str, Secret],
+    ) -> Mapping[str, Secret]:
+        """Put new values in the place of former ones, and give back what is kept now.
+
+        `former` and `values` have the same keys.
+        A value that is not the former one any more stays: somebody else was quicker.
+        """
+        ...
+
     async def remove(self, namespace: str, name: str) -> None:
         """Forget a Secret's values; none is no error."""
         ...

@@ -2,27 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
-from taskloom.domain.conditions import Reason
-from taskloom.domain.secret import Secret
+from taskloom.domain.conditions import Reason, timestamp
 from taskloom.domain.webhooks import ClientApp as Client
 from taskloom.domain.workflows import Workflow as WorkflowRow
 from taskloom.domain.workflows import WorkflowVersion
-from taskloom.errors import Conflict, Invalid, Superseded, TaskloomError, Temporary
-from taskloom.flow.register_client import new_api_key, new_api_secret, new_signing_secret
+from taskloom.errors import Conflict, Invalid, Temporary
 from taskloom.flow.services import Services
 from taskloom.flow.workflows import deploy, retry_starts
-from taskloom.reconcilers.client_apps import Credentials, choose_credentials, plan_client_apps
+from taskloom.reconcilers.client_apps import client_moments, plan_client_apps
 from taskloom.reconcilers.commands import plan_commands
 from taskloom.reconcilers.credentials import CredentialStore
 from taskloom.reconcilers.desired import World, manager_of
 from taskloom.reconcilers.event_mappings import plan_event_mappings
 from taskloom.reconcilers.event_sinks import plan_event_sinks
 from taskloom.reconcilers.event_sources import plan_event_sources
+from taskloom.reconcilers.issue import issue_credentials
 from taskloom.reconcilers.settle import Plan, Row
 from taskloom.reconcilers.snapshot import Key, Snapshot
 from taskloom.reconcilers.statuses import Outlook, key_of, look_out, remember
@@ -50,12 +50,14 @@ HTTP_ONLY = frozenset({"http"})
 class Report:
     """What a reconciliation came to.
 
-    `retry` asks for another one soon, as a part did not answer.
+    `retry` asks for another one soon, as a part did not answer; `due` is when the next one is
+    needed although nothing changes.
     """
 
     verdicts: Mapping[Key, Verdict]
     changes: int
     retry: bool = False
+    due: datetime | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class _Run:
     verdicts: dict[Key, Verdict] = field(default_factory=dict)
     changes: int = 0
     retry: bool = False
+    moments: list[datetime] = field(default_factory=list)  # when something changes by time alone
     lingering: set[str] = field(default_factory=set)  # managers whose rows could not go yet
 
     def take(self, plan: Plan[R]) -> Plan[R]:
@@ -119,7 +122,12 @@ async def reconcile(
         for record in records:
             await tx.resources.put(record)
     _log_changes(records, memory)
-    return Report(verdicts=run.verdicts, changes=run.changes, retry=run.retry)
+    return Report(
+        verdicts=run.verdicts,
+        changes=run.changes,
+        retry=run.retry,
+        due=min((at for at in run.moments if at > now), default=None),
+    )
 
 
 async def _client_apps(run: _Run) -> None:
@@ -128,59 +136,39 @@ async def _client_apps(run: _Run) -> None:
         return
     async with run.services.tasks.begin() as tx:
         rows = await tx.webhooks.client_apps()
-    generated, failed = await _generated(run, rows)
-    plan = run.take(plan_client_apps(run.world, rows, generated))
-    run.verdicts |= failed
+    now = run.services.now()
+    issued = await issue_credentials(run.world, run.credentials, rows, now)
+    run.retry |= bool(issued.failed or issued.unrotated)
+    plan = run.take(
+        plan_client_apps(run.world, rows, issued.values, now, unrotated=issued.unrotated)
+    )
+    run.verdicts |= issued.failed
     async with run.services.tasks.begin() as tx:
         for client in plan.remove:
             await tx.webhooks.remove_client(client.id)
         for client in plan.put:
             await tx.webhooks.put_client(client)
+    _tell_rotations(run, rows, plan)
+    run.moments += client_moments(run.world, {row.id: row for row in (*rows, *plan.put)})
 
 
-async def _generated(
-    run: _Run, rows: list[Client]
-) -> tuple[dict[Key, Mapping[str, Secret]], dict[Key, Verdict]]:
-    """Read or make the generated credentials of every ClientApp, and keep them in their Secret.
-
-    Also tell where that failed: nothing goes into the database that is not kept outside of it.
-    """
-    present = {row.id: row for row in rows}
-    made: dict[Key, Mapping[str, Secret]] = {}
-    failed: dict[Key, Verdict] = {}
-    for desired, app in run.world.of(ClientApp):
-        if app.spec.credentials.imported is not None:
+def _tell_rotations(run: _Run, rows: list[Client], plan: Plan[Client]) -> None:
+    """Log whose secrets are new."""
+    before = {row.id: row for row in rows}
+    for client in plan.put:
+        was = before.get(client.id)
+        if was is None or (was.api_secret, was.signing_secret) == (
+            client.api_secret,
+            client.signing_secret,
+        ):
             continue
-        name = app.spec.secret_name(desired.name)
-        declared = run.world.secrets.get((desired.namespace, name))
-        adopted = {} if declared is None else _texts(declared.data)
-        try:
-            kept = dict(await run.credentials.read(desired.namespace, name)) | adopted
-            fresh = Credentials(
-                api_key=new_api_key(),
-                api_secret=new_api_secret(),
-                signing_secret=new_signing_secret(),
-            )
-            values = choose_credentials(app, kept, present.get(desired.id), fresh)
-            missing = {key: value for key, value in values.items() if key not in kept}
-            if missing:
-                values |= await run.credentials.write(desired.namespace, name, missing)
-        except Superseded:
-            raise
-        except TaskloomError as error:
-            failed[desired.key] = unavailable(desired, Reason.SECRET_NOT_FOUND, error.message)
-            run.retry = True
-            continue
-        made[desired.key] = values
-    return made, failed
-
-
-def _texts(data: Mapping[str, bytes]) -> dict[str, Secret]:
-    return {
-        key: Secret(value.decode("utf-8", "replace").removesuffix("\n"))
-        for key, value in data.items()
-        if value
-    }
+        former = client.former_at(run.services.now())
+        log.info(
+            "credentials.rotated",
+            client=client.managed_by,
+            revision=client.revision,
+            former_valid_until=None if former is None else timestamp(former.valid_until),
+        )
 
 
 async def _drop_credentials(run: _Run, outlook: Outlook) -> None:

@@ -118,6 +118,11 @@ def topics_served(desired: Desired, unserved: Sequence[str]) -> Condition:
     )
 
 
+def degraded(desired: Desired, reason: Reason, message: str) -> Condition:
+    """Tell what does not go as it should with an object that is in force."""
+    return _condition(desired.generation, ConditionType.DEGRADED, _TRUE, reason, message)
+
+
 def _failed(
     generation: int,
     reason: Reason,

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.deliveries import DeliveryState
 from taskloom.domain.secret import Secret
-from taskloom.domain.webhooks import ClientApp, DeliveryOptions, Subscription
+from taskloom.domain.webhooks import ClientApp, DeliveryOptions, FormerSecrets, Subscription
 from taskloom.store.driver import run
 from taskloom.store.sealing import Sealer
 from taskloom.store.tables import client_apps, deliveries, webhook_subscriptions
@@ -43,17 +43,23 @@ class Webhooks:
 
     async def put_client(self, client: ClientApp) -> None:
         """Insert a client app, or replace the one with its id."""
+        secrets = {
+            "api_secret": client.api_secret.reveal(),
+            "signing_secret": client.signing_secret.reveal(),
+        }
+        former = client.former
+        if former is not None:
+            secrets["former_api_secret"] = former.api_secret.reveal()
+            secrets["former_signing_secret"] = former.signing_secret.reveal()
         values = {
             "name": client.name,
             "api_key": client.api_key,
-            "secrets": self._sealer.seal(
-                {
-                    "api_secret": client.api_secret.reveal(),
-                    "signing_secret": client.signing_secret.reveal(),
-                }
-            ),
+            "secrets": self._sealer.seal(secrets),
             "scopes": msgspec.json.encode(client.scopes).decode(),
             "suspended": client.suspended,
+            "revision": client.revision,
+            "issued_at": client.issued_at,
+            "former_valid_until": None if former is None else former.valid_until,
             "managed_by": client.managed_by,
         }
         await self._connection.execute(
@@ -177,6 +183,13 @@ class Webhooks:
 
     def _row_to_client(self, row: Any) -> ClientApp:
         secrets = self._sealer.open(row.secrets)
+        former = None
+        if row.former_valid_until is not None and "former_api_secret" in secrets:
+            former = FormerSecrets(
+                api_secret=Secret(secrets["former_api_secret"]),
+                signing_secret=Secret(secrets["former_signing_secret"]),
+                valid_until=row.former_valid_until,
+            )
         return ClientApp(
             id=row.id,
             name=row.name,
@@ -187,6 +200,9 @@ class Webhooks:
             suspended=row.suspended,
             managed_by=row.managed_by,
             created_on=row.created_on,
+            revision=row.revision,
+            issued_at=row.issued_at,
+            former=former,
         )
 
     def _row_to_subscription(self, row: Any) -> Subscription:

@@ -3,6 +3,8 @@
 No database and no engine: every model deploys, unless it is the text ``bad``.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,12 +15,18 @@ from taskloom.domain.sources import EventSource, HttpCommand
 from taskloom.domain.webhooks import ClientApp, Subscription
 from taskloom.domain.workflows import EventMapping, TaskMapping, Workflow, WorkflowVersion
 from taskloom.ids import derived_id
-from taskloom.reconcilers.client_apps import Credentials, choose_credentials, plan_client_apps
+from taskloom.reconcilers.client_apps import (
+    Credentials,
+    choose_credentials,
+    choose_rotated,
+    plan_client_apps,
+)
 from taskloom.reconcilers.commands import plan_commands
 from taskloom.reconcilers.desired import World
 from taskloom.reconcilers.event_mappings import plan_event_mappings
 from taskloom.reconcilers.event_sinks import plan_event_sinks
 from taskloom.reconcilers.event_sources import plan_event_sources
+from taskloom.reconcilers.rotation import is_due, rotation_of
 from taskloom.reconcilers.settle import Plan, Row
 from taskloom.reconcilers.snapshot import Key, Snapshot
 from taskloom.reconcilers.statuses import key_of, look_out, remember
@@ -71,7 +79,7 @@ def carry_out(state: State, snapshot: Snapshot, now: datetime) -> Step:
 
     clients = put(
         state.clients,
-        plan_client_apps(world, state.clients, _generated(world, state.clients)),
+        plan_client_apps(world, state.clients, _generated(world, state.clients, now), now),
         "client",
     )
     client_ids = frozenset(client.id for client in clients)
@@ -132,7 +140,9 @@ def _apply(rows: Sequence[R], plan: Plan[R], table: str, changes: list[str]) -> 
     return tuple(sorted(by_id.values(), key=lambda row: str(row.id)))
 
 
-def _generated(world: World, rows: Sequence[ClientApp]) -> dict[Key, Mapping[str, Secret]]:
+def _generated(
+    world: World, rows: Sequence[ClientApp], now: datetime
+) -> dict[Key, Mapping[str, Secret]]:
     present = {row.id: row for row in rows}
     made: dict[Key, Mapping[str, Secret]] = {}
     for desired, app in world.of(client_app.ClientApp):
@@ -145,13 +155,23 @@ def _generated(world: World, rows: Sequence[ClientApp]) -> dict[Key, Mapping[str
             api_secret=Secret(f"secret-of-{desired.name}"),
             signing_secret=Secret("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"),
         )
-        made[desired.key] = choose_credentials(
-            app,
-            {key: Secret(value.decode()) for key, value in kept.items()},
-            present.get(desired.id),
-            fresh,
+        row = present.get(desired.id)
+        values = choose_credentials(
+            app, {key: Secret(value.decode()) for key, value in kept.items()}, row, fresh
         )
+        if row is not None and secret is None and is_due(row, rotation_of(app), now):
+            values |= choose_rotated(app, row, values, _made_at(desired.name, now))[1]
+        made[desired.key] = values
     return made
+
+
+def _made_at(name: str, now: datetime) -> Credentials:
+    digest = hashlib.sha256(f"{name} {now}".encode()).digest()
+    return Credentials(
+        api_key="",
+        api_secret=Secret(digest.hex()),
+        signing_secret=Secret("whsec_" + base64.b64encode(digest).decode()),
+    )
 
 
 def _workflows(

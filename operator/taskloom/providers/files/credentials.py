@@ -5,7 +5,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from taskloom.domain.secret import Secret
@@ -52,6 +52,28 @@ def write_credentials(
         ) from error
 
 
+def replace_credentials(
+    data_dir: Path,
+    namespace: str,
+    secret_name: str,
+    former: Mapping[str, Secret],
+    values: Mapping[str, Secret],
+) -> dict[str, Secret]:
+    """Put each value in the place of its former one, and give back what stands there now.
+
+    Each file is the one or the other as a whole; one that says something else stays.
+    """
+    folder = _folder(data_dir, namespace, secret_name)
+    try:
+        _make_private(data_dir, folder)
+        return {key: _write_over(folder, key, former[key], new) for key, new in values.items()}
+    except OSError as error:
+        raise Permanent(
+            f"credentials cannot be written below {folder}: {error.strerror}. "
+            "Make the data folder writable for this process."
+        ) from error
+
+
 def remove_credentials(data_dir: Path, namespace: str, secret_name: str) -> None:
     """Delete the files of a Secret; none is no error."""
     folder = _folder(data_dir, namespace, secret_name)
@@ -83,19 +105,45 @@ def _write_once(folder: Path, key: str, value: Secret) -> Secret:
     """Make the file by linking a finished one to its name, which fails if the name is taken."""
     path = folder / key
     if not path.exists():
-        part = folder / f".{key}.{secrets.token_hex(8)}"
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(value.reveal())
-                file.flush()
-                os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with _finished(folder, key, value) as part, contextlib.suppress(FileExistsError):
+            os.link(part, path)
     path.chmod(0o600)
     return Secret(_read(path))
+
+
+def _write_over(folder: Path, key: str, former: Secret, value: Secret) -> Secret:
+    """Rename a finished file over the former one."""
+    path = folder / key
+    if Secret(_read(path)) != former:
+        return Secret(_read(path))
+    with _finished(folder, key, value) as part:
+        part.replace(path)
+    _sync(folder)
+    return value
+
+
+@contextlib.contextmanager
+def _finished(folder: Path, key: str, value: Secret) -> Iterator[Path]:
+    """Write a value to a file of another name, which is gone afterwards."""
+    part = folder / f".{key}.{secrets.token_hex(8)}"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(value.reveal())
+            file.flush()
+            os.fsync(file.fileno())
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename last: the database must not know a value that the folder forgets."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path) -> str:
@@ -119,6 +167,18 @@ class CredentialFiles:
     ) -> Mapping[str, Secret]:
         """Keep the values that are not there yet, and give back what is kept now."""
         return await asyncio.to_thread(write_credentials, self._data_dir, namespace, name, values)
+
+    async def replace(
+        self,
+        namespace: str,
+        name: str,
+        former: Mapping[str, Secret],
+        values: Mapping[str, Secret],
+    ) -> Mapping[str, Secret]:
+        """Put new values in the place of former ones, and give back what is kept now."""
+        return await asyncio.to_thread(
+            replace_credentials, self._data_dir, namespace, name, former, values
+        )
 
     async def remove(self, namespace: str, name: str) -> None:
         """Forget a Secret's values; none is no error."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -27,9 +28,11 @@ async def follow_folder(
     resync_seconds: float = RESYNC_SECONDS,
     retry_seconds: float = 1.0,
     poll_seconds: float = 2.0,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
     """Reconcile at once, at every change, and every `resync_seconds`, until `stop` is set.
 
+    A report that names a time when the next one is due gets it then.
     What did not answer is tried again after `retry_seconds`, then twice as long each time.
     """
     changed = asyncio.Event()
@@ -47,26 +50,31 @@ async def follow_folder(
             changed.clear()
             state = merge(state, await asyncio.to_thread(read_folder, folder))
             told = _tell(state, told)
-            again = await _attempt(reconcile, state)
+            report = await _attempt(reconcile, state)
+            again = report is None or report.retry
             retries = retries + 1 if again else 0
             backoff = min(retry_seconds * 2 ** min(retries - 1, 10), _LONGEST_RETRY)
             wait = backoff if again else resync_seconds
+            if report is not None and report.due is not None:
+                wait = min(wait, max(0.0, (report.due - now()).total_seconds()))
     finally:
         watcher.cancel()
         await asyncio.gather(watcher, return_exceptions=True)
 
 
-async def _attempt(reconcile: Callable[[Snapshot], Awaitable[Report]], state: Snapshot) -> bool:
-    """Reconcile once, and tell whether to do it again soon."""
+async def _attempt(
+    reconcile: Callable[[Snapshot], Awaitable[Report]], state: Snapshot
+) -> Report | None:
+    """Reconcile once; None if that went wrong."""
     try:
         report = await reconcile(state)
     except Temporary as error:
         log.warning("files.reconcile-later", error=error.message)
-        return True
+        return None
     except Exception:
         # A fault in one object must not end the watch on all others.
         log.exception("files.reconcile-failed")
-        return True
+        return None
     ready = sum(verdict.ready for verdict in report.verdicts.values())
     if report.changes:
         log.info(
@@ -76,7 +84,7 @@ async def _attempt(reconcile: Callable[[Snapshot], Awaitable[Report]], state: Sn
             not_ready=len(report.verdicts) - ready,
             problems=len(state.problems),
         )
-    return report.retry
+    return report
 
 
 def _tell(state: Snapshot, told: frozenset[Problem]) -> frozenset[Problem]:

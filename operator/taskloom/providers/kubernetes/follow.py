@@ -74,6 +74,7 @@ class Follower:
         self._now = now
         self._teller = Teller(cluster, mirror)
         self._feed = Feed()
+        self._moment: datetime | None = None  # when the next reconciliation is due in any case
 
     async def run(self, watch: Watch) -> None:
         """List, watch and reconcile until cancelled."""
@@ -104,6 +105,8 @@ class Follower:
             if not listed_well:
                 look = clock() + pause
             due = look if well else min(look, clock() + pause)
+            if self._moment is not None:
+                due = min(due, clock() + (self._moment - self._now()).total_seconds())
 
     async def _take_burst(self) -> tuple[bool, bool]:
         """Take news until it is quiet; tell if what is declared changed, and if news were missed.
@@ -124,6 +127,7 @@ class Follower:
 
     async def _attempt(self) -> bool:
         """Reconcile once and tell of it; give whether that is all for now."""
+        self._moment = None
         try:
             await self._look_up()
         except Temporary as error:
@@ -142,6 +146,7 @@ class Follower:
             # A fault in one object must not end the watch on all others.
             log.exception("kubernetes.reconcile-failed")
             return False
+        self._moment = report.due
         count = await self._tell(judged, report.verdicts)
         if report.changes or count:
             ready = sum(verdict.ready for verdict in report.verdicts.values())

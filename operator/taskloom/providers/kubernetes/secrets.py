@@ -56,6 +56,37 @@ class ClusterSecrets:
         kept = {key: _decoded(text) for key, text in (body.get("data") or {}).items()}
         return {key: kept.get(key, value) for key, value in values.items()}
 
+    async def replace(
+        self,
+        namespace: str,
+        name: str,
+        former: Mapping[str, Secret],
+        values: Mapping[str, Secret],
+    ) -> Mapping[str, Secret]:
+        """Put new values in the place of former ones; what is not the former one stays.
+
+        The Secret is written only as it was read, so of two that do this one finds the other's.
+        """
+        while True:
+            body = await self._cluster.get(SECRETS, namespace, name)
+            present = {key: _decoded(text) for key, text in (body.get("data") or {}).items()}
+            new = {
+                key: value
+                for key, value in values.items()
+                if not present.get(key) or present[key] == former[key]
+            }
+            if new:
+                patch = {
+                    "metadata": {"resourceVersion": metadata_of(body).get("resourceVersion")},
+                    "data": {key: _encoded(value) for key, value in new.items()},
+                }
+                try:
+                    body = await self._cluster.merge(SECRETS, namespace, name, patch)
+                except Conflict:
+                    continue
+            self._mirror.take({"kind": SECRETS.kind, **body})
+            return {key: new.get(key) or present[key] for key in values}
+
     async def remove(self, namespace: str, name: str) -> None:
         """Delete a Secret that was made here; with a garbage collector it is gone already."""
         try:

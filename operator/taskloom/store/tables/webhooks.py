@@ -33,9 +33,13 @@ client_apps = Table(
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False),
     Column("api_key", Text, nullable=False, unique=True),
-    Column("secrets", Text, nullable=False),  # encrypted JSON: api_secret, signing_secret
+    # Encrypted JSON: api_secret, signing_secret; former_ before them while those are good.
+    Column("secrets", Text, nullable=False),
     Column("scopes", JsonText, nullable=False),
     Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    Column("revision", Integer, nullable=False, server_default=text("0")),  # of its rotation
+    instant("issued_at"),
+    instant("former_valid_until"),
     managed_by(),
     created_on(),
     modified_on(),
@@ -110,6 +114,18 @@ deliveries = Table(
         "due_at",
         postgresql_where=text("state = 'pending'"),
     ),
+)
+
+# How deliveries went of late: kept with every attempt, as counting them would read them all.
+delivery_health = Table(
+    "delivery_health",
+    webhook_metadata,
+    Column("subscription_id", Uuid, primary_key=True),
+    instant("last_success_at"),
+    instant("last_failure_at"),
+    Column("last_status", SmallInteger),
+    Column("last_error", Text),
+    Column("consecutive_failures", Integer, nullable=False, server_default=text("0")),
 )
 
 attempts = Table(

@@ -1,0 +1,135 @@
+"""Generated credentials are read, made, rotated, and kept outside of the database first."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from taskloom.domain.conditions import Reason
+from taskloom.domain.secret import Secret
+from taskloom.domain.webhooks import ClientApp as Client
+from taskloom.errors import Conflict, Superseded, TaskloomError
+from taskloom.flow.register_client import new_api_key, new_api_secret, new_signing_secret
+from taskloom.reconcilers.client_apps import Credentials, choose_credentials, choose_rotated
+from taskloom.reconcilers.credentials import CredentialStore
+from taskloom.reconcilers.desired import Desired, World
+from taskloom.reconcilers.rotation import is_due, rotation_of
+from taskloom.reconcilers.snapshot import Key
+from taskloom.reconcilers.verdict import Verdict, unavailable
+from taskloom.resources.client_app import ClientApp
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True)
+class Issued:
+    """The values of each object's generated credentials, by the names of its Secret's keys.
+
+    `failed` tells of objects whose values are not known or not kept, `unrotated` why others could
+    not be rotated.
+    """
+
+    values: dict[Key, Mapping[str, Secret]] = field(default_factory=dict, repr=False)
+    failed: dict[Key, Verdict] = field(default_factory=dict)
+    unrotated: dict[Key, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """One object, what the database knows of it, and where its credentials are kept."""
+
+    world: World
+    store: CredentialStore
+    desired: Desired
+    app: ClientApp
+    row: Client | None
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of its Secret."""
+        return self.desired.namespace
+
+    @property
+    def name(self) -> str:
+        """The name of its Secret."""
+        return self.app.spec.secret_name(self.desired.name)
+
+
+def new_credentials() -> Credentials:
+    """Make credentials that nobody has."""
+    return Credentials(
+        api_key=new_api_key(), api_secret=new_api_secret(), signing_secret=new_signing_secret()
+    )
+
+
+async def issue_credentials(
+    world: World,
+    store: CredentialStore,
+    rows: Sequence[Client],
+    now: datetime,
+    make: Callable[[], Credentials] = new_credentials,
+) -> Issued:
+    """Read, make or rotate the generated credentials of every ClientApp.
+
+    Nothing goes into the database that is not kept outside of it.
+    """
+    present = {row.id: row for row in rows}
+    issued = Issued()
+    for desired, app in world.of(ClientApp):
+        if app.spec.credentials.imported is not None:
+            continue
+        row = present.get(desired.id)
+        case = _Case(world=world, store=store, desired=desired, app=app, row=row)
+        try:
+            values = await _complete(case, make())
+        except Superseded:
+            raise
+        except TaskloomError as error:
+            verdict = unavailable(desired, Reason.SECRET_NOT_FOUND, error.message)
+            issued.failed[desired.key] = verdict
+            continue
+        if row is not None and is_due(row, rotation_of(app), now):
+            try:
+                values = await _rotate(case, row, values, make())
+            except Superseded:
+                raise
+            except TaskloomError as error:
+                issued.unrotated[desired.key] = error.message
+        issued.values[desired.key] = values
+    return issued
+
+
+async def _complete(case: _Case, fresh: Credentials) -> Mapping[str, Secret]:
+    """Read what is kept, and keep what is not yet."""
+    declared = case.world.secrets.get((case.namespace, case.name))
+    adopted = {} if declared is None else _texts(declared.data)
+    kept = dict(await case.store.read(case.namespace, case.name)) | adopted
+    values = choose_credentials(case.app, kept, case.row, fresh)
+    missing = {key: value for key, value in values.items() if not kept.get(key)}
+    if missing:
+        values |= await case.store.write(case.namespace, case.name, missing)
+    return values
+
+
+async def _rotate(
+    case: _Case, row: Client, values: Mapping[str, Secret], fresh: Credentials
+) -> Mapping[str, Secret]:
+    """Put new secrets in the place of those in force; what differs from these is new already."""
+    former, new = choose_rotated(case.app, row, values, fresh)
+    if not former:
+        return values
+    if case.world.provider == "file" and (case.namespace, case.name) in case.world.secrets:
+        raise Conflict(
+            f"the Secret {case.namespace}/{case.name} is declared in a file: "
+            "change its values there"
+        )
+    return {**values, **await case.store.replace(case.namespace, case.name, former, new)}
+
+
+def _texts(data: Mapping[str, bytes]) -> dict[str, Secret]:
+    return {
+        key: Secret(value.decode("utf-8", "replace").removesuffix("\n"))
+        for key, value in data.items()
+        if value
+    }

@@ -1,0 +1,225 @@
+"""A rotation from a folder to callers and receivers, on the real store."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from taskloom.delivery.dispatch import DeliveryQueue, Dispatcher
+from taskloom.domain.egress import STANDALONE
+from taskloom.domain.secret import Secret
+from taskloom.domain.signing import verify_standard_webhooks_signature, verify_task_signature
+from taskloom.domain.webhooks import ClientApp as Client
+from taskloom.engines.embedded.engine import EmbeddedEngine
+from taskloom.errors import Unauthenticated
+from taskloom.flow.publish import publish
+from taskloom.flow.services import Services
+from taskloom.flow.subscribe import authenticate_client
+from taskloom.outbox.relay import JobQueue, Relay
+from taskloom.ports.sender import OutgoingRequest
+from taskloom.providers.files.credentials import CredentialFiles
+from taskloom.providers.files.follow import follow_folder
+from taskloom.providers.files.read import read_folder
+from taskloom.reconcilers.reconcile import Report, reconcile
+from taskloom.reconcilers.snapshot import Snapshot
+from taskloom.store.database import Database
+from taskloom.testing.sender import FakeSender
+
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+LEASE = timedelta(seconds=30)
+
+
+class Bench:
+    """A folder with one client and its subscription, and a clock that is set by hand."""
+
+    def __init__(self, database: Database, tmp_path: Path) -> None:
+        self.now = NOW
+        self.folder, self.data_dir = tmp_path / "files", tmp_path / "data"
+        self.folder.mkdir()
+        self.sender = FakeSender()
+        self.services = Services(
+            tasks=database,
+            workflows=database,
+            engine=EmbeddedEngine(database, now=lambda: self.now),
+            now=lambda: self.now,
+        )
+        self.deliveries = DeliveryQueue(database)
+        self.dispatcher = Dispatcher(
+            database,
+            self.deliveries,
+            self.sender,
+            STANDALONE,
+            now=lambda: self.now,
+            version="test",
+        )
+
+    async def declare(self, rotation: str) -> Report:
+        """Write the folder and reconcile it."""
+        (self.folder / "all.yaml").write_text(
+            "apiVersion: taskloom.dev/v1alpha1\nkind: ClientApp\nmetadata: {name: till}\n"
+            f"spec: {{credentials: {{generated: {{rotation: {rotation}}}}}}}\n"
+            "---\napiVersion: taskloom.dev/v1alpha1\nkind: WebhookSubscription\n"
+            "metadata: {name: hook}\nspec: {clientAppRef: {name: till}, eventKeys: ['*'], "
+            "url: 'http://127.0.0.1:9/hook'}\n"
+        )
+        return await self.reconcile(read_folder(self.folder))
+
+    async def reconcile(self, snapshot: Snapshot) -> Report:
+        """Reconcile a snapshot."""
+        return await reconcile(
+            self.services,
+            snapshot,
+            credentials=CredentialFiles(self.data_dir),
+            topics=frozenset(),
+        )
+
+    async def client(self) -> Client:
+        """Read the client's row."""
+        async with self.services.tasks.begin() as tx:
+            (client,) = await tx.webhooks.client_apps()
+        return client
+
+    def kept(self, key: str) -> Secret:
+        """Read a credential's file."""
+        path = self.data_dir / "credentials/default/till-credentials" / key
+        return Secret(path.read_text())
+
+    async def logs_in(self, secret: Secret) -> bool:
+        """Tell whether the client's key and a secret authenticate."""
+        try:
+            await authenticate_client(self.services, (await self.client()).api_key, secret.reveal())
+        except Unauthenticated:
+            return False
+        return True
+
+    async def tell(self) -> OutgoingRequest:
+        """Publish an event, and give the call that tells of it."""
+        async with self.services.tasks.begin() as tx:
+            await publish(self.services, tx, "task-created", {"n": 1})
+        for job in await JobQueue(self.services.tasks).claim(10, LEASE):
+            await Relay(self.services).run(job)
+        (item,) = await self.deliveries.claim(10, LEASE)
+        await self.dispatcher.run(item)
+        return self.sender.requests[-1]
+
+
+@pytest.fixture
+def bench(database: Database, tmp_path: Path) -> Bench:
+    """Build a bench on a fresh database."""
+    return Bench(database, tmp_path)
+
+
+def signers(request: OutgoingRequest, secrets: Sequence[Secret], now: datetime) -> list[int]:
+    """Say which signing secrets verify a call, by their places."""
+    return [
+        place
+        for place, secret in enumerate(secrets)
+        if verify_standard_webhooks_signature(
+            secret,
+            request.body,
+            signature=request.headers["webhook-signature"],
+            message_id=request.headers["webhook-id"],
+            timestamp_s=request.headers["webhook-timestamp"],
+            now_s=int(now.timestamp()),
+        )
+    ]
+
+
+async def test_both_secrets_are_good_until_the_overlap_ends(bench: Bench) -> None:
+    """Callers log in and receivers verify with either; then the former is refused and wiped."""
+    await bench.declare("{}")
+    old = await bench.client()
+    await bench.tell()  # the dispatcher knows the client as it was
+    bench.now += DAY
+    report = await bench.declare("{revision: 1, overlap: 1h}")
+    new = await bench.client()
+
+    assert (new.api_secret, new.signing_secret) == (
+        bench.kept("apiSecret"),
+        bench.kept("signingSecret"),
+    )
+    assert bench.now + timedelta(hours=1) == report.due
+    assert [True, True, False] == [
+        await bench.logs_in(secret)
+        for secret in (new.api_secret, old.api_secret, Secret("neither"))
+    ]
+    both = [new.signing_secret, old.signing_secret]
+    request = await bench.tell()
+    assert [0, 1] == signers(request, both, bench.now)
+    for secret, header in (
+        (new.api_secret, "x-task-signature"),
+        (old.api_secret, "x-task-signature-alternate"),
+    ):
+        assert verify_task_signature(
+            secret,
+            request.body,
+            signature=request.headers[header],
+            timestamp_ms=request.headers["x-task-timestamp"],
+            now_ms=int(bench.now.timestamp() * 1000),
+        )
+
+    bench.now += timedelta(hours=1)  # and nobody reconciles
+
+    assert [True, False] == [
+        await bench.logs_in(secret) for secret in (new.api_secret, old.api_secret)
+    ]
+    request = await bench.tell()
+    assert [0] == signers(request, both, bench.now)
+    assert "x-task-signature-alternate" not in request.headers
+    report = await bench.reconcile(read_folder(bench.folder))
+    assert (await bench.client()).former is None
+    assert report.due is None
+
+
+async def test_a_folder_that_does_not_change_is_rotated_by_time(bench: Bench) -> None:
+    """The follower wakes when an interval is over, and when an overlap is."""
+    await bench.declare("{interval: 2s, overlap: 1s}")
+    first = await bench.client()
+    real = asyncio.get_running_loop().time
+    begin = real()
+    bench.now = first.created_on + timedelta(seconds=1.9)
+    rotated = asyncio.Event()
+
+    async def attempt(snapshot: Snapshot) -> Report:
+        bench.now = first.created_on + timedelta(seconds=1.9 + real() - begin)
+        report = await bench.reconcile(snapshot)
+        if (await bench.client()).api_secret != first.api_secret:
+            rotated.set()
+        return report
+
+    def now() -> datetime:
+        return first.created_on + timedelta(seconds=1.9 + real() - begin)
+
+    stop = asyncio.Event()
+    following = asyncio.create_task(
+        follow_folder(bench.folder, attempt, stop, resync_seconds=60, now=now)
+    )
+    await asyncio.wait_for(rotated.wait(), 10)
+    stop.set()
+    following.cancel()
+    await asyncio.wait([following])
+
+    assert first.api_secret == (await bench.client()).api_secrets(bench.now)[1]
+
+
+async def test_the_database_forgets_what_a_retained_client_had_before(bench: Bench) -> None:
+    """Former secrets are wiped also where nobody declares their client any more."""
+    await bench.declare("{}")
+    await bench.declare("{revision: 1, overlap: 1h}")
+    (bench.folder / "all.yaml").write_text(
+        (bench.folder / "all.yaml")
+        .read_text()
+        .replace("spec: {cred", "spec: {deletionPolicy: Retain, cred")
+    )
+    await bench.reconcile(read_folder(bench.folder))
+    (bench.folder / "all.yaml").unlink()
+    await bench.reconcile(read_folder(bench.folder))
+    assert (await bench.client()).former is not None
+
+    bench.now += timedelta(hours=1)
+    await bench.reconcile(read_folder(bench.folder))
+
+    assert (await bench.client()).former is None
