@@ -70,6 +70,8 @@ def said(status: Json) -> Json:
         for name, value in status.items()
         if name not in ("conditions", "observedGeneration", "apiKey") and not name.endswith("Id")
     }
+    if "credentials" in fields:
+        fields["credentials"] = {**fields["credentials"], "issuedAt": None}
     conditions = [
         (entry["type"], entry["status"], entry["reason"], entry["message"])
         for entry in status["conditions"]
