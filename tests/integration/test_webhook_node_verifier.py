@@ -86,7 +86,7 @@ def request(
         Target(url=Secret(url)),
         Signing(
             scheme=Scheme.BOTH,
-            api_secret=Secret(secret),
+            api_secrets=[Secret(secret)],
             signing_secrets=[make_signing_secret(b"s" * 32)],
         ),
         attempt=1,

@@ -66,7 +66,7 @@ async def deliver(payload: str, now: datetime | None = None) -> tuple[bytes, dic
         Target(url=Secret(f"http://127.0.0.1:{runner.addresses[0][1]}/hook")),
         Signing(
             scheme=Scheme.BOTH,
-            api_secret=Secret("s3cret"),
+            api_secrets=[Secret("s3cret")],
             signing_secrets=[NEW_SECRET, OLD_SECRET],
         ),
         attempt=1,
