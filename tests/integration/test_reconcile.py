@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -304,6 +304,85 @@ async def test_a_workflow_with_instances_is_deleted_once_they_end(bench: Bench) 
     done = await bench.apply()
 
     assert (True, False) == (waiting.retry, done.retry)
+    async with bench.services.workflows.begin() as tx:
+        assert [] == list(await tx.workflows.all())
+    assert {} == await bench.statuses()
+
+
+def leaving(snapshot: Snapshot, policy: str) -> Snapshot:
+    """Let a cluster say that the workflow is deleted, but kept from going."""
+    (declared,) = snapshot.resources
+    document = declared.resource.model_dump(by_alias=True, exclude_none=True, mode="json")
+    document["spec"]["deletionPolicy"] = policy
+    changed = replace(declared, resource=type(declared.resource).model_validate(document))
+    key = declared.resource.key
+    return replace(snapshot, resources=(changed,), leaving=frozenset({key}))
+
+
+async def test_a_deleted_workflow_says_what_it_waits_for(bench: Bench) -> None:
+    """While instances run it is not released and counts them; then its rows go, and it may go."""
+    await bench.apply(all=workflow("buy", bpmn("buy"), policy="Delete"))
+    engine = bench.services.engine
+    instance = await engine.start(StartRequest(workflow_key="buy", start_id="one", variables={}))
+    assert bench.snapshot is not None
+    deleted = leaving(bench.snapshot, "Delete")
+    (key,) = deleted.leaving
+
+    report = await bench.reconcile(deleted)
+
+    expected = (
+        "deleted; waits for 1 running instance to end (`deletionPolicy: Retain` lets it go at once)"
+    )
+    told = {str(c.type): c for c in report.verdicts[key].conditions}
+    assert ("False", "InstancesRunning", expected) == (
+        told["Ready"].status,
+        told["Ready"].reason,
+        told["Ready"].message,
+    )
+    assert (frozenset(), False, bench.now + timedelta(seconds=5)) == (
+        report.released,
+        report.retry,
+        report.due,
+    )
+    assert report.verdicts == (await bench.reconcile(deleted)).verdicts
+
+    await engine.delete_instances([instance.id], "test")
+    report = await bench.reconcile(deleted)
+
+    assert (frozenset({key}), {}, None) == (report.released, dict(report.verdicts), report.due)
+    async with bench.services.workflows.begin() as tx:
+        assert [] == list(await tx.workflows.all())
+    assert {} == await bench.statuses()
+
+
+async def test_a_workflow_told_to_be_retained_is_released_at_once(bench: Bench) -> None:
+    """The policy may be changed while it waits: then its rows stay, as the API's."""
+    await bench.apply(all=workflow("buy", bpmn("buy"), policy="Delete"))
+    await bench.services.engine.start(
+        StartRequest(workflow_key="buy", start_id="one", variables={})
+    )
+    assert bench.snapshot is not None
+    await bench.reconcile(leaving(bench.snapshot, "Delete"))
+
+    report = await bench.reconcile(leaving(bench.snapshot, "Retain"))
+
+    assert 1 == len(report.released)
+    async with bench.services.workflows.begin() as tx:
+        assert ["api"] == [row.managed_by for row in await tx.workflows.all()]
+
+
+async def test_a_waiting_workflow_whose_object_was_forced_away_still_goes(bench: Bench) -> None:
+    """Its rows are remembered, and removed once its instances end, as if it had waited."""
+    await bench.apply(all=workflow("buy", bpmn("buy"), policy="Delete"))
+    engine = bench.services.engine
+    instance = await engine.start(StartRequest(workflow_key="buy", start_id="one", variables={}))
+    assert bench.snapshot is not None
+    await bench.reconcile(leaving(bench.snapshot, "Delete"))
+    await bench.apply(all="")
+    await engine.delete_instances([instance.id], "test")
+
+    await bench.apply()
+
     async with bench.services.workflows.begin() as tx:
         assert [] == list(await tx.workflows.all())
     assert {} == await bench.statuses()

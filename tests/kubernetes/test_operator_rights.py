@@ -74,6 +74,12 @@ async def test_the_operator_runs_with_the_documented_rights(
         "metadata": {"name": "app", "namespace": namespace},
         "spec": {},
     }
+    workflow: Json = {
+        "apiVersion": "taskloom.dev/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"name": "held", "namespace": namespace},
+        "spec": {"deletionPolicy": "Delete", "bpmn": {"inline": "no model"}},
+    }
     secret: Json = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -82,7 +88,11 @@ async def test_the_operator_runs_with_the_documented_rights(
     await operator.start()
     try:
         cluster.apply(app)
+        cluster.apply(workflow)
         await until(lambda: condition(cluster, app) == ("True", "Reconciled", 1))
+        await until(lambda: "finalizers" in str(cluster.get(workflow)))
+        cluster.delete(workflow)
+        await until(lambda: isinstance(cluster.get(workflow), Refusal))
         cluster.delete(secret)
         await until(lambda: not isinstance(cluster.get(secret), Refusal))
         cluster.delete(app)

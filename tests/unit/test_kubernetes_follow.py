@@ -60,6 +60,7 @@ class Plant:
     snapshots: list[Snapshot] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     due: list[datetime | None] = field(default_factory=list)
+    running: bool = False  # whether instances of deleted workflows run
 
     async def reconcile(self, snapshot: Snapshot) -> Report:
         """Find every declared object in force."""
@@ -67,6 +68,7 @@ class Plant:
         if self.failures:
             raise self.failures.pop(0)
         verdicts = {}
+        released = frozenset() if self.running else snapshot.leaving
         for declared in snapshot.resources:
             resource = declared.resource
             generation = resource.metadata.generation
@@ -74,7 +76,8 @@ class Plant:
                 resource=resource, manager="test", generation=generation, created_on=NOW
             )
             verdicts[resource.key] = programmed(desired, {})
-        return Report(verdicts=verdicts, changes=0, due=self.due.pop(0) if self.due else None)
+        due = self.due.pop(0) if self.due else None
+        return Report(verdicts=verdicts, changes=0, due=due, released=released)
 
     @contextlib.asynccontextmanager
     async def following(
@@ -377,3 +380,48 @@ async def test_a_report_names_when_the_next_is_due() -> None:
         await asyncio.sleep(0.05)
 
         assert 2 == len(plant.snapshots)
+
+
+async def test_a_workflow_that_goes_with_its_rows_waits_for_them() -> None:
+    """It is held when it is applied; deleted, it is told of and goes once it is released."""
+    plant = Plant()
+    held = workflow("buy", "models")
+    held["spec"]["deletionPolicy"] = "Delete"
+    plant.cluster.put(held)
+    plant.cluster.put(workflow("keep", "models"))
+
+    async with plant.following():
+        await until(lambda: plant.ready("buy", "Workflow") is not None)
+        kept = plant.cluster.find("Workflow", "shop", "keep")
+        assert kept is not None
+        assert "finalizers" not in kept["metadata"]
+        plant.running = True
+        seen = len(plant.snapshots)
+        plant.cluster.drop("Workflow", "shop", "buy")
+        plant.cluster.drop("Workflow", "shop", "keep")
+        await until(lambda: len(plant.snapshots) > seen)
+        assert plant.cluster.find("Workflow", "shop", "buy") is not None
+        assert plant.cluster.find("Workflow", "shop", "keep") is None
+        assert {("Workflow", "shop", "buy")} == plant.snapshots[-1].leaving
+
+        plant.running = False
+        plant.cluster.put(mapping("m"))
+        await until(lambda: plant.cluster.find("Workflow", "shop", "buy") is None)
+
+
+async def test_a_policy_changed_while_it_waits_lets_a_workflow_go() -> None:
+    """The change of a deleted object is seen like any other."""
+    plant = Plant()
+    held = workflow("buy", "models")
+    held["spec"]["deletionPolicy"] = "Delete"
+    plant.cluster.put(held)
+
+    async with plant.following():
+        await until(lambda: plant.ready("buy", "Workflow") is not None)
+        plant.running = True
+        plant.cluster.drop("Workflow", "shop", "buy")
+        await until(lambda: bool(plant.snapshots[-1].leaving))
+        plant.running = False  # the reconcilers release what is retained
+        plant.cluster.put(workflow("buy", "models"))
+
+        await until(lambda: plant.cluster.find("Workflow", "shop", "buy") is None)

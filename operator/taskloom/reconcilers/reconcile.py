@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from taskloom.flow.workflows import deploy, retry_starts
 from taskloom.reconcilers.client_apps import client_moments, plan_client_apps
 from taskloom.reconcilers.commands import plan_commands
 from taskloom.reconcilers.credentials import CredentialStore
-from taskloom.reconcilers.desired import World, manager_of
+from taskloom.reconcilers.desired import Desired, World, manager_of
 from taskloom.reconcilers.event_mappings import plan_event_mappings
 from taskloom.reconcilers.event_sinks import plan_event_sinks
 from taskloom.reconcilers.event_sources import plan_event_sources
@@ -27,7 +27,14 @@ from taskloom.reconcilers.settle import Plan, Row
 from taskloom.reconcilers.snapshot import Key, Snapshot
 from taskloom.reconcilers.statuses import Outlook, key_of, look_out, remember
 from taskloom.reconcilers.task_mappings import plan_task_mappings
-from taskloom.reconcilers.verdict import Verdict, invalid, refused, unavailable, unsupported
+from taskloom.reconcilers.verdict import (
+    Verdict,
+    invalid,
+    refused,
+    unavailable,
+    unsupported,
+    waiting,
+)
 from taskloom.reconcilers.webhook_subscriptions import plan_subscriptions
 from taskloom.reconcilers.workflows import (
     Deployment,
@@ -44,6 +51,8 @@ log = structlog.get_logger()
 
 R = TypeVar("R", bound=Row)
 HTTP_ONLY = frozenset({"http"})
+WAIT_FOR_INSTANCES = timedelta(seconds=5)
+"""How soon a deleted workflow whose instances run is looked at again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +61,14 @@ class Report:
 
     `retry` asks for another one soon, as a part did not answer; `due` is when the next one is
     needed although nothing changes.
+    `released` names the leaving objects that nothing keeps from going any more.
     """
 
     verdicts: Mapping[Key, Verdict]
     changes: int
     retry: bool = False
     due: datetime | None = None
+    released: frozenset[Key] = frozenset()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,6 +85,9 @@ class _Run:
     retry: bool = False
     moments: list[datetime] = field(default_factory=list)  # when something changes by time alone
     lingering: set[str] = field(default_factory=set)  # managers whose rows could not go yet
+    leaving: Mapping[str, Desired] = field(default_factory=dict)  # by their managers
+    asked_to_go: frozenset[Key] = frozenset()
+    released: frozenset[Key] = frozenset()
 
     def take(self, plan: Plan[R]) -> Plan[R]:
         self.verdicts |= plan.verdicts
@@ -104,6 +118,8 @@ async def reconcile(
         credentials=credentials,
         topics=topics,
         connectors=connectors,
+        leaving={item.manager: item for item in outlook.leaving.values()},
+        asked_to_go=snapshot.leaving,
     )
     await _client_apps(run)
     await _commands(run)
@@ -127,6 +143,7 @@ async def reconcile(
         changes=run.changes,
         retry=run.retry,
         due=min((at for at in run.moments if at > now), default=None),
+        released=run.released,
     )
 
 
@@ -218,6 +235,9 @@ async def _workflows(run: _Run) -> None:
                 await tx.workflows.put(row)
     for deployment in plan.deploy:
         await _deploy(run, deployment)
+    run.released = frozenset(
+        key for key in run.asked_to_go if manager_of(run.world.provider, key) not in run.lingering
+    )
     await _tell_workflows(run)
 
 
@@ -248,9 +268,29 @@ async def _remove_workflow(run: _Run, row: WorkflowRow) -> None:
     except (Conflict, Temporary) as error:
         log.warning("workflow.not-removed", workflow=row.key, error=error.message)
         run.lingering.add(row.managed_by)
-        run.retry = True
+        leaving = run.leaving.get(row.managed_by)
+        if leaving is None or isinstance(error, Temporary):
+            run.retry = True
+        else:
+            run.moments.append(run.services.now() + WAIT_FOR_INSTANCES)
+        if leaving is not None:
+            await _tell_waiting(run, leaving, row, error)
     else:
         run.changes += 1
+
+
+async def _tell_waiting(
+    run: _Run, leaving: Desired, row: WorkflowRow, error: Conflict | Temporary
+) -> None:
+    """Tell why a deleted workflow is still there."""
+    if isinstance(error, Temporary):
+        verdict = unavailable(leaving, Reason.ENGINE_UNAVAILABLE, error.message)
+    else:
+        count = await run.services.engine.running_instances(row.key)
+        verdict = waiting(leaving, count)
+    run.verdicts[leaving.key] = replace(
+        verdict, fields={"workflowId": str(row.id), "externalIdentifier": row.key}
+    )
 
 
 async def _tell_workflows(run: _Run) -> None:

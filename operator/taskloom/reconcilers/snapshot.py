@@ -72,6 +72,7 @@ class Snapshot:
 
     Only a `complete` snapshot says that what it lacks is gone; and even then nothing is gone
     that was last seen in one of the `broken` files, which could not be read this time.
+    Objects that are `leaving` are deleted already, but kept from going until their rows are gone.
     What is outside of the `namespaces` (None is all of them), or is one of the objects that are
     `elsewhere` looked after, is left as it is.
     """
@@ -87,6 +88,7 @@ class Snapshot:
     complete: bool = True
     namespaces: frozenset[str] | None = None
     elsewhere: frozenset[Key] = frozenset()
+    leaving: frozenset[Key] = frozenset()
 
     def is_elsewhere(self, key: Key) -> bool:
         """Tell whether an object is not this provider's business."""

@@ -37,6 +37,11 @@ class Outlook:
     refused: Mapping[Key, str] = field(default_factory=dict)
     places: Mapping[Key, str] = field(default_factory=dict)
     forgotten: tuple[StoredResource, ...] = ()
+    leaving: Mapping[Key, Desired] = field(default_factory=dict)
+
+    def find(self, key: Key) -> Desired | None:
+        """Find an object that is wanted, or was until it was deleted just now."""
+        return self.world.desired.get(key) or self.leaving.get(key)
 
 
 def key_of(stored: StoredResource) -> Key:
@@ -49,7 +54,7 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
 
     An object whose newest form is not valid, or breaks a rule about changes, stands on in its
     last valid form; so does one whose file cannot be read.
-    What is gone is gone only if the snapshot can tell.
+    What is gone is gone only if the snapshot can tell; what is leaving is gone but is told of.
     """
     desired: dict[Key, Desired] = {}
     places: dict[Key, str] = {}
@@ -76,7 +81,7 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
     for key, stored in memory.items():
         if key in desired or snapshot.is_elsewhere(key):
             continue
-        if key not in refused and _is_gone(stored, snapshot):
+        if key not in refused and key not in snapshot.leaving and _is_gone(stored, snapshot):
             forgotten.append(stored)
             continue
         standing = _standing(stored)
@@ -87,6 +92,8 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
                 generation=stored.generation,
                 created_on=stored.created_on,
             )
+    leaving = {key: desired.pop(key) for key in snapshot.leaving if key in desired}
+    forgotten += [memory[key] for key in sorted(snapshot.leaving) if key in memory]
     world = World(
         provider=snapshot.provider,
         desired=desired,
@@ -94,7 +101,8 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
         config_maps=snapshot.config_maps,
         gone={
             manager_of(snapshot.provider, key_of(stored)): _policy(stored) for stored in forgotten
-        },
+        }
+        | {item.manager: _policy_of(item.resource) for item in leaving.values()},
         protected=frozenset(
             manager_of(snapshot.provider, key)
             for key in {*refused, *memory, *snapshot.elsewhere}
@@ -103,7 +111,13 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
         - {manager_of(snapshot.provider, key_of(stored)) for stored in forgotten},
         sweeps=snapshot.complete and not snapshot.broken and snapshot.namespaces is None,
     )
-    return Outlook(world=world, refused=refused, places=places, forgotten=tuple(forgotten))
+    return Outlook(
+        world=world,
+        refused={key: why for key, why in refused.items() if key not in snapshot.leaving},
+        places=places,
+        forgotten=tuple(forgotten),
+        leaving=leaving,
+    )
 
 
 def _of_files(snapshot: Snapshot) -> Mapping[Key, list[Problem]]:
@@ -129,7 +143,7 @@ def remember(
     records = []
     for key in sorted({*verdicts, *outlook.refused}):
         before = memory.get(key)
-        desired = outlook.world.desired.get(key)
+        desired = outlook.find(key)
         record = _record(
             key, desired, verdicts[key], before=before, place=outlook.places.get(key), now=now
         )
@@ -220,8 +234,16 @@ def _standing(stored: StoredResource) -> Resource | None:
 
 
 def _policy(stored: StoredResource) -> str:
-    default = "Retain" if stored.kind == "Workflow" else "Delete"
-    policy = stored.spec.get("deletionPolicy", default)
+    return _policy_in(stored.kind, stored.spec)
+
+
+def _policy_of(resource: Resource) -> str:
+    return _policy_in(resource.kind, spec_of(resource))
+
+
+def _policy_in(kind: str, spec: Mapping[str, Any]) -> str:
+    default = "Retain" if kind == "Workflow" else "Delete"
+    policy = spec.get("deletionPolicy", default)
     return policy if policy in ("Delete", "Retain") else default
 
 

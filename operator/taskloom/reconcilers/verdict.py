@@ -100,6 +100,25 @@ def unavailable(desired: Desired, reason: Reason, message: str) -> Verdict:
     return _failed(desired.generation, reason, message)
 
 
+def waiting(desired: Desired, instances: int) -> Verdict:
+    """Tell that a deleted workflow waits for its instances."""
+    noun = "instance" if instances == 1 else "instances"
+    text = (
+        f"deleted; waits for {instances} running {noun} to end "
+        "(`deletionPolicy: Retain` lets it go at once)"
+    )
+    fine = Reason.RECONCILED
+    return Verdict(
+        conditions=(
+            _condition(desired.generation, ConditionType.ACCEPTED, _TRUE, fine),
+            _condition(desired.generation, ConditionType.PROGRAMMED, _TRUE, fine),
+            _condition(
+                desired.generation, ConditionType.READY, _FALSE, Reason.INSTANCES_RUNNING, text
+            ),
+        )
+    )
+
+
 def refused(verdict: Verdict | None, generation: int, message: str) -> Verdict:
     """Tell that an object's newest form is not valid, whatever became of the former one."""
     stands = verdict is not None and verdict.ready

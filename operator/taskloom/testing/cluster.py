@@ -4,7 +4,7 @@ import contextlib
 import copy
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +50,24 @@ class FakeCluster:
         after = copy.deepcopy(dict(body))
         if before is not None and "status" in before:
             after["status"] = before["status"]
+        for name in ("finalizers", "deletionTimestamp"):
+            if before is not None and name in before["metadata"]:
+                after["metadata"].setdefault(name, before["metadata"][name])
         return self._store(key, after, before)
 
     def drop(self, kind: str, namespace: str, name: str, *, told: bool = True) -> None:
-        """Delete an object as its user does; unless `told`, the watch misses it."""
-        self._remove((kind, namespace, name), told=told)
+        """Delete an object as its user does; unless `told`, the watch misses it.
+
+        One with finalizers stays, and says that it is deleted.
+        """
+        key = (kind, namespace, name)
+        before = self._objects[key]
+        if not before["metadata"].get("finalizers"):
+            self._remove(key, told=told)
+            return
+        after = copy.deepcopy(before)
+        after["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
+        self._store(key, after, before)
 
     def find(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """Give an object as it stands."""
@@ -142,6 +155,21 @@ class FakeCluster:
         if after == before:
             return copy.deepcopy(before)
         return self._store((type_.kind, namespace, name), after, before)
+
+    async def set_finalizers(
+        self, type_: ResourceType, namespace: str, name: str, finalizers: Sequence[str], *, uid: str
+    ) -> Body:
+        """Make these the object's finalizers; one that is deleted goes with the last of them."""
+        self._begin("set-finalizers", type_, namespace, name)
+        before = self._there(type_, namespace, name)
+        if before["metadata"]["uid"] != uid:
+            raise Conflict(f"{name} is another by now")
+        after = copy.deepcopy(before)
+        after["metadata"]["finalizers"] = [*finalizers]
+        stored = self._store((type_.kind, namespace, name), after, before)
+        if not finalizers and "deletionTimestamp" in after["metadata"]:
+            self._remove((type_.kind, namespace, name), told=True)
+        return stored
 
     async def delete(self, type_: ResourceType, namespace: str, name: str, *, uid: str) -> None:
         """Delete the object of that uid; `Conflict` if it is another by now."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -129,6 +129,16 @@ class KubernetesCluster:
             query={"fieldManager": MANAGER, "force": "true"},
             content=_APPLY,
         )
+
+    async def set_finalizers(
+        self, type_: ResourceType, namespace: str, name: str, finalizers: Sequence[str], *, uid: str
+    ) -> Body:
+        """Make these the finalizers that we put on the object of that uid, by server-side apply."""
+        metadata = {"name": name, "namespace": namespace, "uid": uid, "finalizers": [*finalizers]}
+        body = {"apiVersion": type_.api_version, "kind": type_.kind, "metadata": metadata}
+        query = {"fieldManager": MANAGER, "force": "true"}
+        path = type_.path(namespace, name)
+        return await self._call("PATCH", path, body=body, query=query, content=_APPLY)
 
     async def delete(self, type_: ResourceType, namespace: str, name: str, *, uid: str) -> None:
         """Delete the object of that uid."""

@@ -51,6 +51,12 @@ class Cluster(Protocol):
         """Write a status by server-side apply: what was applied before and is left out goes."""
         ...
 
+    async def set_finalizers(
+        self, type_: ResourceType, namespace: str, name: str, finalizers: Sequence[str], *, uid: str
+    ) -> Body:
+        """Make these the finalizers that we put on the object of that uid; others' stay."""
+        ...
+
     async def delete(self, type_: ResourceType, namespace: str, name: str, *, uid: str) -> None:
         """Delete the object of that uid; `Conflict` if it is another by now."""
         ...

@@ -21,6 +21,7 @@ from taskloom.domain.conditions import Reason
 from taskloom.errors import NotFound, Superseded, TaskloomError, Temporary, Unavailable
 from taskloom.providers.kubernetes.cluster import Cluster
 from taskloom.providers.kubernetes.feed import Feed
+from taskloom.providers.kubernetes.finalizer import keep_finalizers
 from taskloom.providers.kubernetes.mirror import PROVIDER, Mirror, News, Seen
 from taskloom.providers.kubernetes.objects import DATA, OURS, Body, ResourceType
 from taskloom.providers.kubernetes.scope import Scope
@@ -147,6 +148,7 @@ class Follower:
             log.exception("kubernetes.reconcile-failed")
             return False
         self._moment = report.due
+        held = await keep_finalizers(self._cluster, self._mirror, judged, report.released)
         count = await self._tell(judged, report.verdicts)
         if report.changes or count:
             ready = sum(verdict.ready for verdict in report.verdicts.values())
@@ -157,7 +159,7 @@ class Follower:
                 not_ready=len(report.verdicts) - ready,
                 statuses=count,
             )
-        return not report.retry
+        return held and not report.retry
 
     async def _tell(self, judged: dict[Key, Seen], verdicts: Mapping[Key, Verdict]) -> int:
         count = self._teller.tell(judged, verdicts, self._now())

@@ -19,6 +19,8 @@ from taskloom.reconcilers.snapshot import DataObject, Declared, Key, Refused, Sn
 from taskloom.resources.validate import validate
 
 PROVIDER = "kubernetes"
+HELD = "Workflow"
+"""The one kind whose objects may have to wait before they go."""
 
 
 class News(StrEnum):
@@ -43,6 +45,9 @@ class Seen:
     declared: Declared | None
     refused: Refused | None = None
     references: frozenset[Key] = frozenset()
+    deleted: bool = False
+    """Whether its user has deleted it; it is there still while it has finalizers."""
+    finalizers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +175,7 @@ class Mirror:
                 None if self._scope.namespaces is None else frozenset(self._scope.namespaces)
             ),
             elsewhere=frozenset(self._objects) - {key for key, _ in selected},
+            leaving=frozenset(key for key, seen in selected if seen.deleted and key[0] == HELD),
         )
 
     def _take_object(self, key: Key, body: Body, *, deleted: bool) -> News:
@@ -243,6 +249,8 @@ def _see(key: Key, body: Body, before: Seen | None) -> Seen:
     uid = str(metadata.get("uid") or "")
     labels = dict(metadata.get("labels") or {})
     status = body.get("status") or {}
+    deleted = bool(metadata.get("deletionTimestamp"))
+    finalizers = tuple(metadata.get("finalizers") or ())
     if before is not None and (before.uid, before.generation) == (uid, generation) and generation:
         # The spec is the same: reading it again would be the dearest part of every status change.
         return Seen(
@@ -254,6 +262,8 @@ def _see(key: Key, body: Body, before: Seen | None) -> Seen:
             declared=before.declared,
             refused=before.refused,
             references=before.references,
+            deleted=deleted,
+            finalizers=finalizers,
         )
     made = validate(_document(key, body))
     if isinstance(made, list):
@@ -267,6 +277,8 @@ def _see(key: Key, body: Body, before: Seen | None) -> Seen:
             declared=None,
             refused=refused,
             references=frozenset() if before is None else before.references,
+            deleted=deleted,
+            finalizers=finalizers,
         )
     return Seen(
         uid=uid,
@@ -276,6 +288,8 @@ def _see(key: Key, body: Body, before: Seen | None) -> Seen:
         status=status,
         declared=Declared(resource=made),
         references=references_of(made),
+        deleted=deleted,
+        finalizers=finalizers,
     )
 
 
@@ -294,11 +308,12 @@ def _document(key: Key, body: Body) -> dict[str, Any]:
 
 
 def _same_wish(before: Seen, after: Seen) -> bool:
-    return (before.declared, before.refused, before.uid, before.labels) == (
+    return (before.declared, before.refused, before.uid, before.labels, before.deleted) == (
         after.declared,
         after.refused,
         after.uid,
         after.labels,
+        after.deleted,
     )
 
 
