@@ -62,6 +62,20 @@ class Settings(BaseSettings):
         default=None,
         description="The namespace whose roles give them rights; the pod's own by default.",
     )
+    resync_seconds: float = Field(
+        default=300.0,
+        ge=5,
+        le=86_400,
+        description="How often all resources are looked at though nothing changed, in seconds: "
+        "what was changed by hand is put right then, and what the watch missed is found.",
+    )
+    outage_grace_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        le=3600,
+        description="How long the database does not answer before the cluster's resources in "
+        "force are told so, in seconds.",
+    )
     host: str = Field(default="127.0.0.1", description="The address the API listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="The port the API listens on.")
     database_url: SecretStr | None = Field(

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from taskloom.domain.conditions import Reason
 from taskloom.errors import Forbidden, Unavailable
-from taskloom.providers.kubernetes.follow import Follower, Rhythm
+from taskloom.providers.kubernetes.follow import Follower, Rhythm, Surroundings
 from taskloom.providers.kubernetes.mirror import Mirror
 from taskloom.providers.kubernetes.objects import OURS
 from taskloom.providers.kubernetes.scope import Scope, read_scope
@@ -16,10 +17,13 @@ from taskloom.reconcilers.desired import Desired
 from taskloom.reconcilers.reconcile import Report
 from taskloom.reconcilers.snapshot import Snapshot
 from taskloom.reconcilers.verdict import programmed
+from taskloom.runtime.pulse import Pulse
 from taskloom.testing.cluster import FakeCluster
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
-QUICK = Rhythm(quiet=0.01, burst=0.5, resync=60, retry=0.005, longest_retry=0.01, relist=60)
+QUICK = Rhythm(
+    quiet=0.01, tick=0.005, burst=0.5, resync=60, retry=0.005, longest_retry=0.01, relist=60
+)
 
 
 def mapping(name: str, key: str = "order.placed", **metadata: Any) -> dict[str, Any]:
@@ -61,10 +65,14 @@ class Plant:
     failures: list[Exception] = field(default_factory=list)
     due: list[datetime | None] = field(default_factory=list)
     running: bool = False  # whether instances of deleted workflows run
+    holds: list[asyncio.Event] = field(default_factory=list)
+    pulses: dict[Reason, Pulse] = field(default_factory=dict)
 
     async def reconcile(self, snapshot: Snapshot) -> Report:
         """Find every declared object in force."""
         self.snapshots.append(snapshot)
+        for hold in self.holds:
+            await hold.wait()
         if self.failures:
             raise self.failures.pop(0)
         verdicts = {}
@@ -86,7 +94,12 @@ class Plant:
         """Follow the cluster within the block."""
         scope = scope or Scope()
         follower = Follower(
-            self.cluster, scope, Mirror(scope), self.reconcile, rhythm=rhythm, now=lambda: NOW
+            self.cluster,
+            scope,
+            Mirror(scope),
+            self.reconcile,
+            surroundings=Surroundings(rhythm=rhythm, pulses=self.pulses),
+            now=lambda: NOW,
         )
         task = asyncio.create_task(follower.run(self.cluster.watch))
         try:
@@ -326,13 +339,60 @@ async def test_an_outage_of_the_database_is_told_and_outlived() -> None:
     assert ("False", "DatabaseUnavailable", 1) in told
 
 
-async def test_a_fault_in_a_reconciliation_does_not_end_the_following() -> None:
-    """An unexpected error is logged and it is tried again."""
+async def test_an_outage_that_lasts_is_told_of_what_is_in_force() -> None:
+    """Though nothing changes, every object says that nobody knows, and is ready again after it."""
     plant = Plant()
     plant.cluster.put(mapping("m"))
-    plant.failures = [ValueError("broken")]
+    down = False
+
+    async def ask() -> None:
+        if down:
+            raise Unavailable("The database does not answer.")
+
+    plant.pulses = {Reason.DATABASE_UNAVAILABLE: Pulse(ask, every=0.005)}
+    async with plant.following(rhythm=replace(QUICK, grace=0.02)):
+        await until(lambda: plant.ready("m") == ("True", "Reconciled", 1))
+        count, down = len(plant.snapshots), True
+        await until(lambda: plant.ready("m") == ("Unknown", "DatabaseUnavailable", 1))
+        plant.cluster.put(mapping("n"))
+        await until(lambda: plant.ready("n") == ("False", "DatabaseUnavailable", 1))
+        assert count == len(plant.snapshots)  # it would be in vain
+        down = False
+        await until(lambda: plant.ready("m") == ("True", "Reconciled", 1))
+        await until(lambda: plant.ready("n") == ("True", "Reconciled", 1))
+
+
+async def test_a_reconciliation_that_a_stopped_database_holds_up_is_given_up() -> None:
+    """It is cancelled when the database is found to be silent, and done again afterwards."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    stopped = asyncio.Event()
+    plant.holds.append(stopped)
+
+    async def answer() -> None:
+        await stopped.wait()
+
+    plant.pulses = {Reason.DATABASE_UNAVAILABLE: Pulse(answer, every=0.005, patience=0.02)}
     async with plant.following():
-        await until(lambda: plant.ready("m") is not None)
+        await until(lambda: plant.ready("m") == ("False", "DatabaseUnavailable", 1))
+        plant.holds.clear()
+        stopped.set()
+        await until(lambda: plant.ready("m") == ("True", "Reconciled", 1))
+
+
+async def test_a_fault_in_a_reconciliation_does_not_end_the_following() -> None:
+    """An unexpected error is logged, told of what waits, and it is tried again."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    plant.failures = [ValueError("broken")] * 3
+    told = set()
+    async with plant.following():
+        async with asyncio.timeout(5):
+            while ("True", "Reconciled", 1) not in told:
+                told.add(plant.ready("m"))
+                await asyncio.sleep(0)
+
+    assert ("False", "InternalError", 1) in told
 
 
 async def test_statuses_are_written_in_spite_of_errors() -> None:

@@ -14,6 +14,7 @@ from taskloom.flow.ingest import Ingest
 from taskloom.flow.services import Services
 from taskloom.ports.sender import Sender
 from taskloom.runtime.bell import Bell
+from taskloom.runtime.vitals import Vitals
 from taskloom.settings import Settings, reveal
 from taskloom.store.database import Database
 from taskloom.store.migrate import migrate, pending
@@ -33,6 +34,7 @@ class Parts:
     registry: Registry
     ingest: Ingest
     alone: bool  # no other process works on these databases
+    vitals: Vitals
     reconciled: asyncio.Event  # set when the declared resources have been seen to once
 
 
@@ -69,6 +71,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                         registry=Registry(sender, policy),
                         ingest=Ingest(services),
                         alone=alone,
+                        vitals=Vitals(),
                         reconciled=asyncio.Event(),
                     )
             finally:

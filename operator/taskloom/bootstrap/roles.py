@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from taskloom.bootstrap.parts import Parts
 from taskloom.delivery.dispatch import DeliveryQueue, Dispatcher
+from taskloom.domain.conditions import Reason
 from taskloom.errors import Permanent
 from taskloom.flow.adopt import follow_engine
 from taskloom.flow.services import Services
@@ -19,6 +20,7 @@ from taskloom.reconcilers.credentials import CredentialStore
 from taskloom.reconcilers.reconcile import Report, reconcile
 from taskloom.reconcilers.snapshot import Snapshot
 from taskloom.runtime.loop import Loop, Pace
+from taskloom.runtime.pulse import Pulse
 from taskloom.settings import ROLES
 from taskloom.store.leadership import begin_terms
 from taskloom.worker.worker import ExternalTaskQueue, Worker
@@ -158,6 +160,7 @@ def _controller_services(parts: Parts) -> Mapping[str, Service]:
 def _follow_cluster(parts: Parts) -> Service:
     try:
         # Only who has a cluster needs what is imported here; it is an extra.
+        from taskloom.providers.kubernetes import follow as following  # noqa: PLC0415
         from taskloom.providers.kubernetes import operate, scope  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise Permanent(
@@ -166,6 +169,13 @@ def _follow_cluster(parts: Parts) -> Service:
     settings = parts.settings
     wanted = scope.read_scope(settings.namespaces, settings.selector)
     candidacy = operate.Candidacy(name=settings.lease_name, namespace=settings.lease_namespace)
+    surroundings = following.Surroundings(
+        rhythm=following.Rhythm(
+            resync=settings.resync_seconds, grace=settings.outage_grace_seconds
+        ),
+        pulses=_pulses(parts),
+        vitals=parts.vitals,
+    )
 
     async def follow() -> None:
         await operate.operate(
@@ -173,6 +183,7 @@ def _follow_cluster(parts: Parts) -> Service:
             lambda lease, holds: _leading(parts, lease, holds),
             candidacy=candidacy,
             standing_by=parts.reconciled.set,
+            surroundings=surroundings,
         )
 
     return follow
@@ -194,6 +205,14 @@ def _leading(
         return await _reconcile(parts, fenced, snapshot, credentials)
 
     return reconcile_in_term
+
+
+def _pulses(parts: Parts) -> Mapping[Reason, Pulse]:
+    tasks, workflows = parts.services.tasks, parts.services.workflows
+    pulses = {Reason.DATABASE_UNAVAILABLE: Pulse(tasks.ping)}
+    if workflows is not tasks:
+        pulses[Reason.ENGINE_UNAVAILABLE] = Pulse(workflows.ping)
+    return pulses
 
 
 async def _reconcile(

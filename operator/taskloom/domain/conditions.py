@@ -57,6 +57,8 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     ROTATION_FAILED = "RotationFailed"
     INSTANCES_RUNNING = "InstancesRunning"
+    REPAIRED = "Repaired"
+    INTERNAL_ERROR = "InternalError"
 
 
 ONLY_WHEN_TRUE = frozenset(

@@ -43,6 +43,8 @@ from taskloom.reconcilers.workflows import (
     versions_to_prune,
 )
 from taskloom.resources.client_app import ClientApp
+from taskloom.resources.event_mapping import EventMapping
+from taskloom.resources.task_mapping import TaskMapping
 from taskloom.resources.webhook_subscription import WebhookSubscription
 from taskloom.resources.workflow import Workflow
 from taskloom.store.resources import StoredResource
@@ -53,6 +55,7 @@ R = TypeVar("R", bound=Row)
 HTTP_ONLY = frozenset({"http"})
 WAIT_FOR_INSTANCES = timedelta(seconds=5)
 """How soon a deleted workflow whose instances run is looked at again."""
+_WITH_ENGINE = (Workflow, EventMapping, TaskMapping)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,8 @@ class Report:
     `retry` asks for another one soon, as a part did not answer; `due` is when the next one is
     needed although nothing changes.
     `released` names the leaving objects that nothing keeps from going any more.
+    `engine_error` says that it was the engine or its database that did not answer, so that nothing
+    is told of what needs it.
     """
 
     verdicts: Mapping[Key, Verdict]
@@ -69,6 +74,7 @@ class Report:
     retry: bool = False
     due: datetime | None = None
     released: frozenset[Key] = frozenset()
+    engine_error: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,8 +129,7 @@ async def reconcile(
     )
     await _client_apps(run)
     await _commands(run)
-    await _workflows(run)
-    await _mappings(run)
+    engine_error = await _with_engine(run)
     await _subscriptions(run)
     await _sources(run)
     run.verdicts |= plan_event_sinks(run.world)
@@ -144,6 +149,7 @@ async def reconcile(
         retry=run.retry,
         due=min((at for at in run.moments if at > now), default=None),
         released=run.released,
+        engine_error=engine_error,
     )
 
 
@@ -217,6 +223,28 @@ async def _commands(run: _Run) -> None:
             tx.notify("commands")
         served = {command.topic for command in await tx.commands.all()}
     run.topics |= served
+
+
+async def _with_engine(run: _Run) -> str:
+    """See to what needs the engine's database; give why that could not be done, if so."""
+    services = run.services
+    try:
+        await _workflows(run)
+        await _mappings(run)
+    except Temporary as error:
+        if services.workflows.url == services.tasks.url:
+            raise
+        for kind in _WITH_ENGINE:
+            for desired, _ in run.world.of(kind):
+                run.verdicts.pop(desired.key, None)
+        kinds = {kind.names.kind for kind in _WITH_ENGINE}
+        # What is to go goes later: until then it must not be forgotten how.
+        run.lingering |= {
+            m for m in run.world.gone if m.partition(":")[2].partition("/")[0] in kinds
+        }
+        run.retry = True
+        return error.message
+    return ""
 
 
 async def _workflows(run: _Run) -> None:

@@ -1,7 +1,7 @@
 """What is told of an object: its conditions and the other fields of its status."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from taskloom.domain.conditions import Condition, ConditionStatus, ConditionType, Reason
@@ -117,6 +117,16 @@ def waiting(desired: Desired, instances: int) -> Verdict:
             ),
         )
     )
+
+
+def unconfirmed(verdict: Verdict, generation: int, reason: Reason, message: str) -> Verdict:
+    """Tell that a part did not answer, so that nobody knows whether an object is in force still.
+
+    All else that was told of it stays.
+    """
+    ready = _condition(generation, ConditionType.READY, ConditionStatus.UNKNOWN, reason, message)
+    others = [c for c in verdict.conditions if c.type is not ConditionType.READY]
+    return replace(verdict, conditions=(*others, ready))
 
 
 def refused(verdict: Verdict | None, generation: int, message: str) -> Verdict:

@@ -12,7 +12,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
@@ -22,17 +22,22 @@ from taskloom.errors import NotFound, Superseded, TaskloomError, Temporary, Unav
 from taskloom.providers.kubernetes.cluster import Cluster
 from taskloom.providers.kubernetes.feed import Feed
 from taskloom.providers.kubernetes.finalizer import keep_finalizers
-from taskloom.providers.kubernetes.mirror import PROVIDER, Mirror, News, Seen
+from taskloom.providers.kubernetes.mirror import Mirror, News, Seen
 from taskloom.providers.kubernetes.objects import DATA, OURS, Body, ResourceType
+from taskloom.providers.kubernetes.outage import Outages, verdicts_of
 from taskloom.providers.kubernetes.scope import Scope
 from taskloom.providers.kubernetes.secrets import look_up
 from taskloom.providers.kubernetes.tell import Teller
-from taskloom.reconcilers.desired import Desired, manager_of
 from taskloom.reconcilers.reconcile import Report
 from taskloom.reconcilers.snapshot import Key, Snapshot
-from taskloom.reconcilers.verdict import Verdict, unavailable
+from taskloom.reconcilers.verdict import Verdict
+from taskloom.runtime.pulse import Pulse
+from taskloom.runtime.vitals import Vitals
 
 log = structlog.get_logger()
+
+_PATIENCE = 300.0
+_SIGN = "reconciliation"
 
 Watch = Callable[[Feed], AbstractAsyncContextManager[None]]
 """Fills a feed as long as its block lasts."""
@@ -52,6 +57,22 @@ class Rhythm:
     longest_retry: float = 30.0
     relist: float = 60.0
     """The least between two looks at everything, when the watch had to begin anew."""
+    tick: float = 0.5
+    """The least often that parts are seen to, and a sign of life is shown."""
+    grace: float = 10.0
+    """How long an outage lasts before the objects in force are told of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """How often it is looked at what, which parts are watched, and where signs of life go.
+
+    A part is named by the reason that is told while it does not answer.
+    """
+
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    pulses: Mapping[Reason, Pulse] = field(default_factory=dict)
+    vitals: Vitals = field(default_factory=Vitals)
 
 
 class Follower:
@@ -64,38 +85,53 @@ class Follower:
         mirror: Mirror,
         reconcile: Callable[[Snapshot], Awaitable[Report]],
         *,
-        rhythm: Rhythm | None = None,
+        surroundings: Surroundings | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster = cluster
         self._scope = scope
         self._mirror = mirror
         self._reconcile = reconcile
-        self._rhythm = rhythm or Rhythm()
+        surroundings = surroundings or Surroundings()
+        self._rhythm = surroundings.rhythm
         self._now = now
         self._teller = Teller(cluster, mirror)
         self._feed = Feed()
         self._moment: datetime | None = None  # when the next reconciliation is due in any case
+        self._outages = Outages(surroundings.pulses, self._rhythm.grace)
+        self._vitals = surroundings.vitals
+        self._ending: asyncio.Future[Report] | None = None
 
     async def run(self, watch: Watch) -> None:
         """List, watch and reconcile until cancelled."""
         await self._list_at_last()
-        async with watch(self._feed), asyncio.TaskGroup() as group:
-            group.create_task(self._teller.write())
-            await self._work()
+        try:
+            async with watch(self._feed), asyncio.TaskGroup() as group:
+                group.create_task(self._teller.write())
+                group.create_task(self._outages.watch())
+                await self._work()
+        finally:
+            self._vitals.end(_SIGN)
+            await self._end()
 
     async def _work(self) -> None:
         clock = asyncio.get_running_loop().time
         rhythm, failures, due = self._rhythm, 0, clock()
         listed_at, look = due, due + rhythm.resync
         while True:
-            if await self._feed.wait(due - clock()):
+            self._beat()
+            if await self._feed.wait(min(due - clock(), rhythm.tick)):
                 changed, lost = await self._take_burst()
                 if lost:  # the watch began anew: what went meanwhile it cannot tell
                     look = min(look, listed_at + rhythm.relist)
                     due = min(due, look)
-                if not changed and clock() < due:
-                    continue
+                if changed:
+                    due = clock()
+            if self._outages.ended():
+                due = clock()
+            if clock() < due:
+                await self._tell_outage()
+                continue
             well = True
             if clock() >= look:
                 well, listed_at = await self._list_all(), clock()
@@ -136,17 +172,20 @@ class Follower:
             return False
         judged, snapshot = dict(self._mirror.selected()), self._mirror.snapshot()
         try:
-            report = await self._reconcile(snapshot)
+            report = await self._reconciled(snapshot)
         except Temporary as error:
             log.warning("kubernetes.reconcile-later", error=error.message)
-            await self._tell(judged, _put_off(judged, error))
+            await self._put_off(judged, Reason.DATABASE_UNAVAILABLE, error.message)
             return False
         except Superseded:
             raise
-        except Exception:
+        except Exception as error:
             # A fault in one object must not end the watch on all others.
             log.exception("kubernetes.reconcile-failed")
+            await self._put_off(judged, Reason.INTERNAL_ERROR, type(error).__name__)
             return False
+        if report.engine_error:
+            await self._put_off(judged, Reason.ENGINE_UNAVAILABLE, report.engine_error)
         self._moment = report.due
         held = await keep_finalizers(self._cluster, self._mirror, judged, report.released)
         count = await self._tell(judged, report.verdicts)
@@ -161,7 +200,52 @@ class Follower:
             )
         return held and not report.retry
 
-    async def _tell(self, judged: dict[Key, Seen], verdicts: Mapping[Key, Verdict]) -> int:
+    async def _reconciled(self, snapshot: Snapshot) -> Report:
+        """Reconcile; a database that does not answer any more is not waited for."""
+        await self._end()
+        outage = self._outages.of(Reason.DATABASE_UNAVAILABLE)
+        if outage is not None:
+            raise Unavailable(outage.error)
+        reconciling = self._ending = asyncio.ensure_future(self._reconcile(snapshot))
+        while True:
+            await asyncio.wait((reconciling,), timeout=self._rhythm.tick)
+            outage = self._outages.of(Reason.DATABASE_UNAVAILABLE)
+            if outage is not None:
+                self._beat()  # it is not stuck, it waits
+            if reconciling.done():
+                self._ending = None
+                return reconciling.result()
+            if outage is not None:
+                raise Unavailable(outage.error)
+
+    async def _end(self) -> None:
+        """Wait until a reconciliation that was given up has ended."""
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.wait((self._ending,))
+            if not self._ending.cancelled():
+                self._ending.exception()
+            self._ending = None
+
+    async def _put_off(self, judged: Mapping[Key, Seen], reason: Reason, error: str) -> None:
+        """Tell why objects wait, and if that lasts, those in force too."""
+        outage = self._outages.of(reason, error)
+        if outage is not None:
+            await self._tell(judged, verdicts_of(judged, outage))
+
+    async def _tell_outage(self) -> None:
+        """Tell the objects in force of an outage that has come to last."""
+        outage = self._outages.to_tell()
+        if outage is not None:
+            judged = dict(self._mirror.selected())
+            log.warning("kubernetes.outage-lasts", reason=outage.reason, error=outage.error)
+            await self._tell(judged, verdicts_of(judged, outage))
+
+    def _beat(self) -> None:
+        """Show a sign of life; where looks are rare it need not be often."""
+        self._vitals.beat(_SIGN, within=max(3 * self._rhythm.resync, _PATIENCE))
+
+    async def _tell(self, judged: Mapping[Key, Seen], verdicts: Mapping[Key, Verdict]) -> int:
         count = self._teller.tell(judged, verdicts, self._now())
         await self._teller.wake()
         return count
@@ -236,20 +320,3 @@ class Follower:
                 raise
             except TaskloomError as error:
                 raise Unavailable(error.message) from error
-
-
-def _put_off(judged: dict[Key, Seen], error: Temporary) -> dict[Key, Verdict]:
-    """Tell of each object that waits to be reconciled why it does."""
-    verdicts = {}
-    for key, seen in judged.items():
-        waits = seen.status.get("observedGeneration") != seen.generation
-        if not waits or seen.declared is None:
-            continue
-        desired = Desired(
-            resource=seen.declared.resource,
-            manager=manager_of(PROVIDER, key),
-            generation=seen.generation,
-            created_on=datetime.min.replace(tzinfo=UTC),
-        )
-        verdicts[key] = unavailable(desired, Reason.DATABASE_UNAVAILABLE, error.message)
-    return verdicts

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from taskloom.providers.kubernetes.client import connected, load_configuration
 from taskloom.providers.kubernetes.cluster import Cluster
-from taskloom.providers.kubernetes.follow import Follower
+from taskloom.providers.kubernetes.follow import Follower, Surroundings
 from taskloom.providers.kubernetes.leader import Leader
 from taskloom.providers.kubernetes.mirror import Mirror
 from taskloom.providers.kubernetes.pod import own_namespace
@@ -39,6 +39,7 @@ async def operate(
     *,
     candidacy: Candidacy,
     standing_by: Callable[[], None] = lambda: None,
+    surroundings: Surroundings | None = None,
 ) -> None:
     """Reconcile a cluster whenever this process leads, until cancelled.
 
@@ -52,12 +53,19 @@ async def operate(
 
         async def work() -> None:
             reconcile = begin(f"{namespace}/{candidacy.name}", leader.holds)
-            await _follow(cluster.written_while(leader.holds), scope, reconcile)
+            await _follow(
+                cluster.written_while(leader.holds),
+                scope,
+                reconcile,
+                surroundings or Surroundings(),
+            )
 
         await leader.lead(work, standing_by=standing_by)
 
 
-async def _follow(cluster: Cluster, scope: Scope, reconcile: Reconcile) -> None:
+async def _follow(
+    cluster: Cluster, scope: Scope, reconcile: Reconcile, surroundings: Surroundings
+) -> None:
     """Begin with nothing known: what an earlier lead knew may be long out of date."""
     mirror = Mirror(scope)
     secrets = ClusterSecrets(cluster, mirror)
@@ -65,7 +73,7 @@ async def _follow(cluster: Cluster, scope: Scope, reconcile: Reconcile) -> None:
     async def reconcile_snapshot(snapshot: Snapshot) -> Report:
         return await reconcile(snapshot, secrets)
 
-    follower = Follower(cluster, scope, mirror, reconcile_snapshot)
+    follower = Follower(cluster, scope, mirror, reconcile_snapshot, surroundings=surroundings)
     await follower.run(lambda feed: watching(scope, feed, lambda: mirror.references))
 
 

@@ -44,6 +44,21 @@ def status_of(
     }
 
 
+def verdict_of(status: Mapping[str, Any]) -> Verdict:
+    """Read back what is told of an object."""
+    conditions = [
+        condition
+        for value in status.get("conditions") or ()
+        if (condition := json_to_condition(value)) is not None
+    ]
+    fields = {
+        name: value
+        for name, value in status.items()
+        if name not in ("observedGeneration", "conditions")
+    }
+    return Verdict(conditions=tuple(conditions), fields=fields)
+
+
 def is_told(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> bool:
     """Tell whether a status says what it should; conditions that others put there do not count."""
     return _own(wanted) == _own(present)
