@@ -1,7 +1,7 @@
 """A Kubernetes control plane of its own: etcd, kube-apiserver, the controller-manager on request.
 
 No node and no scheduler: objects are stored, validated, defaulted, watched and,
-with the controller-manager, collected; no pod ever runs.
+with the controller-manager, collected; no pod ever runs.  `tests.real.node` adds these.
 """
 
 import base64
@@ -10,6 +10,7 @@ import json
 import secrets
 import socket
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -22,6 +23,7 @@ from tests.real.kubernetes.process import NotStarted, Process
 
 _START_SECONDS = 90.0
 _TRIES = 3
+_LOOPBACK = "127.0.0.1"
 _ISSUER = "https://kubernetes.default.svc"
 
 
@@ -31,11 +33,22 @@ class ControlPlane:
     ``async with ControlPlane(folder) as plane`` runs one, and `plane.kubeconfig` tells where.
     `controllers` starts the controller-manager also: without it no garbage is collected,
     no namespace goes away, and no namespace gets its ServiceAccount.
+    `address` is where the API server listens; pods reach it at any but a loopback one.
+    `enter` goes before each command, to run it in a network of its own.
     """
 
-    def __init__(self, folder: Path, *, controllers: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        controllers: bool = False,
+        address: str = _LOOPBACK,
+        enter: Sequence[str] = (),
+    ) -> None:
         self._folder = folder.absolute()
         self._controllers = controllers
+        self._address = address
+        self._enter = enter
         self._running: dict[str, Process] = {}
         self._ports: tuple[int, ...] = ()
         self._token = secrets.token_hex(16)
@@ -44,7 +57,7 @@ class ControlPlane:
     @property
     def server(self) -> str:
         """The API server's URL."""
-        return f"https://127.0.0.1:{self._ports[0]}"
+        return f"https://{self._address}:{self._ports[0]}"
 
     @property
     def kubeconfig(self) -> Path:
@@ -72,7 +85,7 @@ class ControlPlane:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._pki is None:
-            self._pki = make_pki(self._folder / "pki", datetime.now(UTC))
+            self._pki = make_pki(self._folder / "pki", datetime.now(UTC), self._address)
         (self._folder / "tokens.csv").write_text(f"{self._token},admin,admin,system:masters\n")
         for left in reversed(range(_TRIES)):
             self._ports = _free_ports(4)
@@ -117,11 +130,12 @@ class ControlPlane:
         await self._start(
             "kube-apiserver",
             *(f"--{name}={path}" for name, path in keys.items()),
-            f"--etcd-servers=http://127.0.0.1:{etcd}",
+            f"--etcd-servers=http://{self._address}:{etcd}",
             f"--secure-port={port}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
-            "--endpoint-reconciler-type=none",
+            f"--bind-address={self._address}",
+            f"--advertise-address={self._address}",
+            f"--endpoint-reconciler-type={'none' if self._address == _LOOPBACK else 'lease'}",
+            "--kubelet-preferred-address-types=InternalIP",
             "--authorization-mode=RBAC",
             f"--service-account-issuer={_ISSUER}",
             "--service-cluster-ip-range=10.96.0.0/24",
@@ -155,7 +169,7 @@ class ControlPlane:
 
     async def _start_etcd(self) -> None:
         _, client, peer, _ = self._ports
-        urls = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+        urls = f"http://{self._address}:{client}", f"http://{self._address}:{peer}"
         await self._start(
             "etcd",
             f"--data-dir={self._folder / 'etcd'}",
@@ -178,15 +192,15 @@ class ControlPlane:
             "--leader-elect=false",
             f"--root-ca-file={self._pki.authority}",
             f"--service-account-private-key-file={self._pki.accounts_key}",
-            "--bind-address=127.0.0.1",
+            f"--bind-address={self._address}",
             f"--secure-port={port}",
             f"--tls-cert-file={self._pki.server}",
             f"--tls-private-key-file={self._pki.server_key}",
-            url=f"https://127.0.0.1:{port}/healthz",
+            url=f"https://{self._address}:{port}/healthz",
         )
 
     async def _start(self, name: str, *arguments: str, url: str) -> None:
-        process = Process([str(part(name)), *arguments], self._folder / f"{name}.log")
+        process = Process([*self._enter, str(part(name)), *arguments], self._folder / f"{name}.log")
         self._running[name] = process
         assert self._pki is not None
         trust = ssl.create_default_context(cafile=str(self._pki.authority))
@@ -208,5 +222,5 @@ def _free_ports(count: int) -> tuple[int, ...]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
-            one.bind(("127.0.0.1", 0))
+            one.bind((_LOOPBACK, 0))
         return tuple(one.getsockname()[1] for one in sockets)

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 BIN = Path(__file__).resolve().parents[3] / ".cache" / "real" / "kubernetes" / "bin"
-
+NODE = BIN.with_name("node")
 
 CLIENTS = frozenset({"helm", "kubectl"})
 
@@ -30,3 +30,17 @@ def part(name: str) -> Path:
             "or let TASKLOOM_TEST_KUBECONFIG name the kubeconfig of a cluster for tests."
         )
     return Path(found)
+
+
+def node_part(name: str) -> Path:
+    """Find a built program that only a node has: kube-scheduler, kubelet, kube-proxy, dns, pause.
+
+    Raises `PartMissing`, which says how to get it.
+    """
+    path = NODE / name
+    if not path.is_file():
+        raise PartMissing(
+            f"These tests run pods on a real node, and {path} is missing. "
+            "`make e2e-node` builds it first (it needs Go and some five minutes, once)."
+        )
+    return path

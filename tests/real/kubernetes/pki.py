@@ -26,8 +26,8 @@ class Pki:
     """Signs the tokens of ServiceAccounts."""
 
 
-def make_pki(folder: Path, now: datetime) -> Pki:
-    """Write an authority, the API server's certificate and the key of ServiceAccount tokens."""
+def make_pki(folder: Path, now: datetime, address: str) -> Pki:
+    """Write an authority, the certificate of `address` and the key of ServiceAccount tokens."""
     folder.mkdir(parents=True, exist_ok=True)
     pki = Pki(
         authority=folder / "ca.crt",
@@ -49,7 +49,7 @@ def make_pki(folder: Path, now: datetime) -> Pki:
         .sign(authority_key, hashes.SHA256())
     )
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in _NAMES]
-    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in _ADDRESSES]
+    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in {*_ADDRESSES, address}]
     server = (
         _certificate(_name("kube-apiserver"), authority_name, server_key.public_key(), now)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
