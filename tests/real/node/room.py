@@ -130,7 +130,7 @@ class Room:
 
 
 def _remove_cgroup(folder: Path) -> bool:
-    """Remove a tree of cgroups: only its folders, as its files go with them. Tell whether it is gone."""
+    """Remove a tree of cgroups, whose files go with their folders; tell whether it is gone."""
     for path, *_ in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):
             Path(path).rmdir()
