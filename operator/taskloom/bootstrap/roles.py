@@ -17,6 +17,7 @@ from taskloom.outbox.relay import JobQueue, Relay
 from taskloom.providers.files.credentials import CredentialFiles
 from taskloom.providers.files.follow import follow_folder
 from taskloom.reconcilers.credentials import CredentialStore
+from taskloom.reconcilers.drift import Applied
 from taskloom.reconcilers.reconcile import Report, reconcile
 from taskloom.reconcilers.snapshot import Snapshot
 from taskloom.runtime.loop import Loop, Pace
@@ -148,9 +149,10 @@ def _controller_services(parts: Parts) -> Mapping[str, Service]:
     credentials = CredentialFiles(parts.settings.data_dir)
 
     async def follow() -> None:
+        applied = Applied()
         await follow_folder(
             folder,
-            lambda snapshot: _reconcile(parts, parts.services, snapshot, credentials),
+            lambda snapshot: _reconcile(parts, parts.services, snapshot, credentials, applied),
             asyncio.Event(),
         )
 
@@ -194,6 +196,7 @@ def _leading(
 ) -> Callable[[Snapshot, CredentialStore], Awaitable[Report]]:
     """Reconcile as one who leads: with databases that are written in his term only."""
     fenced: Services | None = None
+    applied = Applied()
 
     async def reconcile_in_term(snapshot: Snapshot, credentials: CredentialStore) -> Report:
         nonlocal fenced
@@ -202,7 +205,7 @@ def _leading(
             tasks, workflows = await begin_terms(services.tasks, services.workflows, lease, holds)
             # The engine takes part in transactions of these.
             fenced = replace(services, tasks=tasks, workflows=workflows)
-        return await _reconcile(parts, fenced, snapshot, credentials)
+        return await _reconcile(parts, fenced, snapshot, credentials, applied)
 
     return reconcile_in_term
 
@@ -216,7 +219,11 @@ def _pulses(parts: Parts) -> Mapping[Reason, Pulse]:
 
 
 async def _reconcile(
-    parts: Parts, services: Services, snapshot: Snapshot, credentials: CredentialStore
+    parts: Parts,
+    services: Services,
+    snapshot: Snapshot,
+    credentials: CredentialStore,
+    applied: Applied,
 ) -> Report:
     try:
         return await reconcile(
@@ -224,6 +231,7 @@ async def _reconcile(
             snapshot,
             credentials=credentials,
             topics=parts.registry.installed_topics(),
+            applied=applied,
         )
     finally:
         parts.reconciled.set()

@@ -28,11 +28,13 @@ class Issued:
 
     `failed` tells of objects whose values are not known or not kept, `unrotated` why others could
     not be rotated.
+    `remade` names the Secrets that were gone and were made again.
     """
 
     values: dict[Key, Mapping[str, Secret]] = field(default_factory=dict, repr=False)
     failed: dict[Key, Verdict] = field(default_factory=dict)
     unrotated: dict[Key, str] = field(default_factory=dict)
+    remade: dict[Key, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ async def issue_credentials(
         row = present.get(desired.id)
         case = _Case(world=world, store=store, desired=desired, app=app, row=row)
         try:
-            values = await _complete(case, make())
+            values = await _complete(case, make(), issued)
         except Superseded:
             raise
         except TaskloomError as error:
@@ -100,7 +102,7 @@ async def issue_credentials(
     return issued
 
 
-async def _complete(case: _Case, fresh: Credentials) -> Mapping[str, Secret]:
+async def _complete(case: _Case, fresh: Credentials, issued: Issued) -> Mapping[str, Secret]:
     """Read what is kept, and keep what is not yet."""
     declared = case.world.secrets.get((case.namespace, case.name))
     adopted = {} if declared is None else _texts(declared.data)
@@ -109,6 +111,8 @@ async def _complete(case: _Case, fresh: Credentials) -> Mapping[str, Secret]:
     missing = {key: value for key, value in values.items() if not kept.get(key)}
     if missing:
         values |= await case.store.write(case.namespace, case.name, missing)
+        if case.row is not None and not any(kept.values()):
+            issued.remade[case.desired.key] = case.name
     return values
 
 

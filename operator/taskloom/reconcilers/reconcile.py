@@ -19,6 +19,7 @@ from taskloom.reconcilers.client_apps import client_moments, plan_client_apps
 from taskloom.reconcilers.commands import plan_commands
 from taskloom.reconcilers.credentials import CredentialStore
 from taskloom.reconcilers.desired import Desired, World, manager_of
+from taskloom.reconcilers.drift import Applied
 from taskloom.reconcilers.event_mappings import plan_event_mappings
 from taskloom.reconcilers.event_sinks import plan_event_sinks
 from taskloom.reconcilers.event_sources import plan_event_sources
@@ -29,6 +30,7 @@ from taskloom.reconcilers.statuses import Outlook, key_of, look_out, remember
 from taskloom.reconcilers.task_mappings import plan_task_mappings
 from taskloom.reconcilers.verdict import (
     Verdict,
+    drifted,
     invalid,
     refused,
     unavailable,
@@ -67,6 +69,8 @@ class Report:
     `released` names the leaving objects that nothing keeps from going any more.
     `engine_error` says that it was the engine or its database that did not answer, so that nothing
     is told of what needs it.
+    `repaired` tells of objects whose rows another had changed, `remade` names the Secrets that
+    another had removed.
     """
 
     verdicts: Mapping[Key, Verdict]
@@ -75,6 +79,8 @@ class Report:
     due: datetime | None = None
     released: frozenset[Key] = frozenset()
     engine_error: str = ""
+    repaired: Mapping[Key, str] = field(default_factory=dict)
+    remade: Mapping[Key, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,6 +92,7 @@ class _Run:
     credentials: CredentialStore
     topics: frozenset[str]
     connectors: frozenset[str]
+    applied: Applied
     verdicts: dict[Key, Verdict] = field(default_factory=dict)
     changes: int = 0
     retry: bool = False
@@ -94,6 +101,7 @@ class _Run:
     leaving: Mapping[str, Desired] = field(default_factory=dict)  # by their managers
     asked_to_go: frozenset[Key] = frozenset()
     released: frozenset[Key] = frozenset()
+    remade: Mapping[Key, str] = field(default_factory=dict)
 
     def take(self, plan: Plan[R]) -> Plan[R]:
         self.verdicts |= plan.verdicts
@@ -108,12 +116,15 @@ async def reconcile(
     credentials: CredentialStore,
     topics: frozenset[str],
     connectors: frozenset[str] = HTTP_ONLY,
+    applied: Applied | None = None,
 ) -> Report:
     """Make the database what the snapshot declares, and store what became of each object.
 
     `topics` are those that commands installed in the workers run.
     The same snapshot again changes nothing.
+    `applied` remembers from one time to the next how the rows were left, so that drift is found.
     """
+    applied = applied or Applied()
     now = services.now()
     async with services.tasks.begin() as tx:
         memory = {key_of(stored): stored for stored in await tx.resources.all()}
@@ -124,6 +135,7 @@ async def reconcile(
         credentials=credentials,
         topics=topics,
         connectors=connectors,
+        applied=applied,
         leaving={item.manager: item for item in outlook.leaving.values()},
         asked_to_go=snapshot.leaving,
     )
@@ -135,6 +147,8 @@ async def reconcile(
     run.verdicts |= plan_event_sinks(run.world)
     await _drop_credentials(run, outlook)
     _tell_refusals(run, outlook)
+    repaired = applied.finish(look=snapshot.look)
+    _tell_drift(run, repaired)
     records = remember(outlook, run.verdicts, memory, now)
     async with services.tasks.begin() as tx:
         for stored in outlook.forgotten:
@@ -150,6 +164,8 @@ async def reconcile(
         due=min((at for at in run.moments if at > now), default=None),
         released=run.released,
         engine_error=engine_error,
+        repaired=repaired,
+        remade=run.remade,
     )
 
 
@@ -166,11 +182,13 @@ async def _client_apps(run: _Run) -> None:
         plan_client_apps(run.world, rows, issued.values, now, unrotated=issued.unrotated)
     )
     run.verdicts |= issued.failed
+    run.remade = issued.remade
     async with run.services.tasks.begin() as tx:
         for client in plan.remove:
             await tx.webhooks.remove_client(client.id)
         for client in plan.put:
             await tx.webhooks.put_client(client)
+    run.applied.note("ClientApp", plan.settled)
     _tell_rotations(run, rows, plan)
     run.moments += client_moments(run.world, {row.id: row for row in (*rows, *plan.put)})
 
@@ -222,6 +240,7 @@ async def _commands(run: _Run) -> None:
         if plan.put or plan.remove:
             tx.notify("commands")
         served = {command.topic for command in await tx.commands.all()}
+    run.applied.note("Command", plan.settled)
     run.topics |= served
 
 
@@ -263,6 +282,8 @@ async def _workflows(run: _Run) -> None:
                 await tx.workflows.put(row)
     for deployment in plan.deploy:
         await _deploy(run, deployment)
+    stored = {key: forms for key, forms in plan.settled.items() if run.verdicts[key].ready}
+    run.applied.note("Workflow", stored)
     run.released = frozenset(
         key for key in run.asked_to_go if manager_of(run.world.provider, key) not in run.lingering
     )
@@ -372,6 +393,8 @@ async def _mappings(run: _Run) -> None:
             await tx.mappings.remove_task_mapping(task_mapping.id)
         for task_mapping in tasks.put:
             await tx.mappings.put_task_mapping(task_mapping)
+    run.applied.note("EventMapping", events.settled)
+    run.applied.note("TaskMapping", tasks.settled)
 
 
 async def _subscriptions(run: _Run) -> None:
@@ -388,6 +411,7 @@ async def _subscriptions(run: _Run) -> None:
             await tx.webhooks.put_subscription(subscription)
         if plan.put or plan.remove:
             tx.notify("subscriptions")
+    run.applied.note("WebhookSubscription", plan.settled)
 
 
 async def _sources(run: _Run) -> None:
@@ -403,6 +427,7 @@ async def _sources(run: _Run) -> None:
             await tx.sources.put(source)
         if plan.put or plan.remove:
             tx.notify("sources")
+    run.applied.note("EventSource", plan.settled)
 
 
 def _without_webhooks(run: _Run, kind: type[ClientApp | WebhookSubscription]) -> None:
@@ -417,6 +442,17 @@ def _tell_refusals(run: _Run, outlook: Outlook) -> None:
         desired = run.world.desired.get(key)
         generation = 0 if desired is None else desired.generation
         run.verdicts[key] = refused(run.verdicts.get(key), generation, message)
+
+
+def _tell_drift(run: _Run, repaired: Mapping[Key, str]) -> None:
+    """Tell of each object whose row was not as it had been left, and log it once."""
+    for key, message in repaired.items():
+        kind, namespace, name = key
+        log.warning("resource.drifted", kind=kind, namespace=namespace, name=name, repaired=message)
+    for key, message in run.applied.drifted.items():
+        desired, verdict = run.world.desired.get(key), run.verdicts.get(key)
+        if desired is not None and verdict is not None:
+            run.verdicts[key] = drifted(verdict, desired.generation, message)
 
 
 def _log_changes(records: list[StoredResource], memory: Mapping[Key, StoredResource]) -> None:

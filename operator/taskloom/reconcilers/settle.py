@@ -59,11 +59,15 @@ class Want(Generic[R]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Generic[R]):
-    """What is to be done, removals first, and what is then told of each object."""
+    """What is to be done, removals first, and what is then told of each object.
+
+    `settled` gives for each object in force the row that was there, if any, and the one that is to.
+    """
 
     remove: tuple[R, ...] = ()
     put: tuple[R, ...] = ()
     verdicts: dict[Key, Verdict] = field(default_factory=dict)
+    settled: dict[Key, tuple[R | None, R]] = field(default_factory=dict)
 
 
 def want(
@@ -114,6 +118,7 @@ def settle(
         if leaving[row.id] != "Delete" and (claim := claim_of(row)) is not None
     }
     verdicts: dict[Key, Verdict] = {}
+    settled: dict[Key, tuple[R | None, R]] = {}
     for item in wanted:
         before = present.get(item.row_id)
         verdicts[item.desired.key] = item.verdict
@@ -133,12 +138,13 @@ def settle(
         if item.row is None:
             continue
         after = item.row if before is None else _with(item.row, created_on=before.created_on)
+        settled[item.desired.key] = (before, after)
         if before is not None and same(before, after):
             continue
         if before is not None and claim_of(before) != claim and not cascades:
             remove.append(before)
         put.append(after)
-    return Plan(remove=tuple(remove), put=tuple(put), verdicts=verdicts)
+    return Plan(remove=tuple(remove), put=tuple(put), verdicts=verdicts, settled=settled)
 
 
 def _with(row: R, **changes: Any) -> R:

@@ -75,6 +75,7 @@ class Snapshot:
     Objects that are `leaving` are deleted already, but kept from going until their rows are gone.
     What is outside of the `namespaces` (None is all of them), or is one of the objects that are
     `elsewhere` looked after, is left as it is.
+    A `look` is a snapshot that is taken though nothing is known to have changed.
     """
 
     provider: str
@@ -89,6 +90,7 @@ class Snapshot:
     namespaces: frozenset[str] | None = None
     elsewhere: frozenset[Key] = frozenset()
     leaving: frozenset[Key] = frozenset()
+    look: bool = False
 
     def is_elsewhere(self, key: Key) -> bool:
         """Tell whether an object is not this provider's business."""

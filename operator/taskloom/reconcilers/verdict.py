@@ -129,6 +129,12 @@ def unconfirmed(verdict: Verdict, generation: int, reason: Reason, message: str)
     return replace(verdict, conditions=(*others, ready))
 
 
+def drifted(verdict: Verdict, generation: int, message: str) -> Verdict:
+    """Tell besides that what an object made had been changed by another."""
+    condition = _condition(generation, ConditionType.DRIFTED, _TRUE, Reason.REPAIRED, message)
+    return replace(verdict, conditions=(*verdict.conditions, condition))
+
+
 def refused(verdict: Verdict | None, generation: int, message: str) -> Verdict:
     """Tell that an object's newest form is not valid, whatever became of the former one."""
     stands = verdict is not None and verdict.ready

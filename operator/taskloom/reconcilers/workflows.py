@@ -27,6 +27,22 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What is declared of a workflow: its row's part, and whether the newest version has the model.
+
+    `version` tells that the row names that version.
+    """
+
+    key: str
+    name: str
+    description: str | None
+    input_schema: str | None
+    managed_by: str
+    bpmn: str | None
+    version: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowPlan:
     """What is to be done, removals first, and what is told of each object if it goes well."""
 
@@ -34,6 +50,7 @@ class WorkflowPlan:
     retain: tuple[Row, ...] = ()
     deploy: tuple[Deployment, ...] = ()
     verdicts: dict[Key, Verdict] = field(default_factory=dict)
+    settled: dict[Key, tuple[Form | None, Form]] = field(default_factory=dict)
 
 
 def plan_workflows(
@@ -75,6 +92,7 @@ def plan_workflows(
     )
     changed = {row.id: row for row in plan.put}
     deployments = []
+    settled = {}
     for desired, workflow in world.of(Workflow):
         model = models.get(desired.key)
         if model is None or not plan.verdicts[desired.key].ready:
@@ -83,7 +101,11 @@ def plan_workflows(
         row_id = desired.id if present is None else present.id
         row = changed.pop(row_id, None) or present
         before = latest.get(row_id)
-        stale = before is None or before.bpmn != model
+        behind = present is not None and before is not None and present.version != before.version
+        stale = before is None or before.bpmn != model or behind
+        if row is not None:
+            former = None if present is None else _form(present, before)
+            settled[desired.key] = (former, replace(_form(row, before), bpmn=model, version=True))
         if row is None or (row == present and not stale):
             continue
         deployments.append(
@@ -98,6 +120,19 @@ def plan_workflows(
         retain=tuple(changed.values()),
         deploy=tuple(deployments),
         verdicts=plan.verdicts,
+        settled=settled,
+    )
+
+
+def _form(row: Row, newest: WorkflowVersion | None) -> Form:
+    return Form(
+        key=row.key,
+        name=row.name,
+        description=row.description,
+        input_schema=row.input_schema,
+        managed_by=row.managed_by,
+        bpmn=None if newest is None else newest.bpmn,
+        version=newest is None or newest.version == row.version,
     )
 
 

@@ -130,6 +130,13 @@ class Workflows:
             "input_schema": version.input_schema,
             "topics": msgspec.json.encode(version.topics).decode(),
         }
+        # Its id is made of its number: a row with the one but not the other was changed by hand.
+        await self._connection.execute(
+            delete(workflow_versions).where(
+                workflow_versions.c.id == version.id,
+                workflow_versions.c.version != version.version,
+            )
+        )
         await self._connection.execute(
             insert(workflow_versions)
             .values(

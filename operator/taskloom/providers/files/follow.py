@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,10 +48,11 @@ async def follow_folder(
                 return
             if watcher.done():
                 watcher.result()  # a watch that ended of itself has a reason: let it be seen
+            look = wait == resync_seconds and not changed.is_set()
             changed.clear()
             state = merge(state, await asyncio.to_thread(read_folder, folder))
             told = _tell(state, told)
-            report = await _attempt(reconcile, state)
+            report = await _attempt(reconcile, replace(state, look=look))
             again = report is None or report.retry
             retries = retries + 1 if again else 0
             backoff = min(retry_seconds * 2 ** min(retries - 1, 10), _LONGEST_RETRY)

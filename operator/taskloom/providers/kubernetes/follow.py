@@ -12,7 +12,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -97,6 +97,7 @@ class Follower:
         self._now = now
         self._teller = Teller(cluster, mirror)
         self._feed = Feed()
+        self._looking = False  # whether the next reconciliation is a look at everything
         self._moment: datetime | None = None  # when the next reconciliation is due in any case
         self._outages = Outages(surroundings.pulses, self._rhythm.grace)
         self._vitals = surroundings.vitals
@@ -134,6 +135,7 @@ class Follower:
                 continue
             well = True
             if clock() >= look:
+                self._looking = True
                 well, listed_at = await self._list_all(), clock()
                 look = listed_at + rhythm.resync
             listed_well, well = well, await self._attempt() and well
@@ -170,7 +172,8 @@ class Follower:
         except Temporary as error:
             log.warning("kubernetes.reconcile-later", error=error.message)
             return False
-        judged, snapshot = dict(self._mirror.selected()), self._mirror.snapshot()
+        judged = dict(self._mirror.selected())
+        snapshot = replace(self._mirror.snapshot(), look=self._looking)
         try:
             report = await self._reconciled(snapshot)
         except Temporary as error:
@@ -186,7 +189,7 @@ class Follower:
             return False
         if report.engine_error:
             await self._put_off(judged, Reason.ENGINE_UNAVAILABLE, report.engine_error)
-        self._moment = report.due
+        self._moment, self._looking = report.due, False
         held = await keep_finalizers(self._cluster, self._mirror, judged, report.released)
         count = await self._tell(judged, report.verdicts)
         if report.changes or count:
