@@ -127,6 +127,20 @@ class Settings(BaseSettings):
     delivery_concurrency: int = Field(
         default=64, ge=1, le=10_000, description="Webhooks under way at once."
     )
+    connector_pool: str = Field(
+        default="default",
+        description="The pool whose event sources this process runs: those whose "
+        "`placement.pool` is it.",
+    )
+    connector_source: str | None = Field(
+        default=None,
+        description="The one event source that this process runs, as namespace/name: one whose "
+        "`placement.mode` is Dedicated. Set by the controller.",
+    )
+    worker_template: Path | None = Field(
+        default=None,
+        description="A Deployment in YAML: what the pods of dedicated event sources are made of.",
+    )
     lease_seconds: float = Field(
         default=30.0, ge=5, le=3600, description="How long claimed work is held, in seconds."
     )
@@ -142,6 +156,13 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("connector_source")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value is not None and not all(value.partition("/")[::2]):
+            raise ValueError("write namespace/name")
         return value
 
     @model_validator(mode="after")

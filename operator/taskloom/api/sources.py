@@ -15,7 +15,7 @@ from taskloom.domain.body_signature import is_genuine
 from taskloom.domain.events import NewEvent
 from taskloom.domain.json_text import storable
 from taskloom.domain.secret import Secret
-from taskloom.domain.sources import PREFIX, EventSource, object_of
+from taskloom.domain.sources import PREFIX, EventSource, object_of, origin_of
 from taskloom.domain.webhooks import ClientApp
 from taskloom.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from taskloom.flow.filters import reason_against
@@ -155,12 +155,6 @@ def check_signature(form: Hmac, secret: Secret, headers: Mapping[str, str], body
             f"The header {form.header} does not sign this body: "
             f"it must be the HMAC with {form.algorithm} of the bytes that are sent, in hex."
         )
-
-
-def origin_of(source: EventSource) -> str:
-    """Name a source as the door that its events come in by: an idempotency key is its own."""
-    home = object_of(source.managed_by)
-    return f"source:{source.id}" if home is None else f"source:{home[0]}/{home[1]}"
 
 
 def _challenge(http: HttpSource) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from taskloom.bootstrap.local import database_url, encryption_keys, locked
 from taskloom.commands.registry import Registry
+from taskloom.connectors.registry import Connectors
 from taskloom.delivery.sender import AiohttpSender
 from taskloom.domain.egress import EgressPolicy, parse_networks
 from taskloom.engines.embedded.engine import EmbeddedEngine
@@ -32,8 +33,10 @@ class Parts:
     sender: Sender
     policy: EgressPolicy
     registry: Registry
+    connectors: Connectors
     ingest: Ingest
     alone: bool  # no other process works on these databases
+    asked: asyncio.Event  # set to have the declared resources seen to again
     vitals: Vitals
     reconciled: asyncio.Event  # set when the declared resources have been seen to once
 
@@ -69,8 +72,10 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                         sender=sender,
                         policy=policy,
                         registry=Registry(sender, policy),
+                        connectors=Connectors(),
                         ingest=Ingest(services),
                         alone=alone,
+                        asked=asyncio.Event(),
                         vitals=Vitals(),
                         reconciled=asyncio.Event(),
                     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from taskloom.bootstrap.parts import Parts
+from taskloom.bootstrap.sources import connector_services, follow_states, runners_of
 from taskloom.delivery.dispatch import DeliveryQueue, Dispatcher
 from taskloom.domain.conditions import Reason
 from taskloom.errors import Permanent
@@ -19,6 +20,7 @@ from taskloom.providers.files.follow import follow_folder
 from taskloom.reconcilers.credentials import CredentialStore
 from taskloom.reconcilers.drift import Applied
 from taskloom.reconcilers.reconcile import Report, reconcile
+from taskloom.reconcilers.runners import Runners
 from taskloom.reconcilers.snapshot import Snapshot
 from taskloom.runtime.loop import Loop, Pace
 from taskloom.runtime.pulse import Pulse
@@ -36,6 +38,7 @@ _COMMANDS_POLL = 5.0
 def services_of(parts: Parts) -> Mapping[str, Service]:
     """Give the services of the roles asked for, by name; the API is not among them."""
     makers: Mapping[str, Callable[[Parts], Mapping[str, Service]]] = {
+        "connectors": connector_services,
         "worker": _worker_services,
         "relay": _relay_services,
         "dispatcher": _dispatcher_services,
@@ -140,23 +143,30 @@ def _pace(parts: Parts, concurrency: int) -> Pace:
 
 
 def _controller_services(parts: Parts) -> Mapping[str, Service]:
+    async def states() -> None:
+        await follow_states(parts)
+
     if parts.settings.kubernetes:
-        return {"controller": _follow_cluster(parts)}
+        return {"controller": _follow_cluster(parts), "source-states": states}
     folder = parts.settings.files
     if folder is None:
         parts.reconciled.set()
         return {}
     credentials = CredentialFiles(parts.settings.data_dir)
+    runners = runners_of(parts, no_pods="a folder's sources have no pods of their own")
 
     async def follow() -> None:
         applied = Applied()
         await follow_folder(
             folder,
-            lambda snapshot: _reconcile(parts, parts.services, snapshot, credentials, applied),
+            lambda snapshot: _reconcile(
+                parts, parts.services, snapshot, credentials, runners, applied
+            ),
             asyncio.Event(),
+            changed=parts.asked,
         )
 
-    return {"controller": follow}
+    return {"controller": follow, "source-states": states}
 
 
 def _follow_cluster(parts: Parts) -> Service:
@@ -177,6 +187,7 @@ def _follow_cluster(parts: Parts) -> Service:
         ),
         pulses=_pulses(parts),
         vitals=parts.vitals,
+        asked=parts.asked,
     )
 
     async def follow() -> None:
@@ -197,6 +208,7 @@ def _leading(
     """Reconcile as one who leads: with databases that are written in his term only."""
     fenced: Services | None = None
     applied = Applied()
+    runners = runners_of(parts, no_pods="this installation makes no pods for sources")
 
     async def reconcile_in_term(snapshot: Snapshot, credentials: CredentialStore) -> Report:
         nonlocal fenced
@@ -205,7 +217,7 @@ def _leading(
             tasks, workflows = await begin_terms(services.tasks, services.workflows, lease, holds)
             # The engine takes part in transactions of these.
             fenced = replace(services, tasks=tasks, workflows=workflows)
-        return await _reconcile(parts, fenced, snapshot, credentials, applied)
+        return await _reconcile(parts, fenced, snapshot, credentials, runners, applied)
 
     return reconcile_in_term
 
@@ -223,6 +235,7 @@ async def _reconcile(
     services: Services,
     snapshot: Snapshot,
     credentials: CredentialStore,
+    runners: Runners,
     applied: Applied,
 ) -> Report:
     try:
@@ -231,6 +244,7 @@ async def _reconcile(
             snapshot,
             credentials=credentials,
             topics=parts.registry.installed_topics(),
+            runners=runners,
             applied=applied,
         )
     finally:

@@ -64,6 +64,7 @@ async def _take_over(parts: Parts) -> None:
     """Free what a killed process of this data folder still holds: no other can hold it."""
     async with parts.services.tasks.begin() as tx:
         jobs = await tx.jobs.release()
+        await tx.source_states.release_all()
         deliveries = await tx.deliveries.release() if parts.settings.webhooks else 0
     if jobs or deliveries:
         log.info("taskloom.recovered", jobs=jobs, deliveries=deliveries)

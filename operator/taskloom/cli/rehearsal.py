@@ -11,6 +11,7 @@ from uuid import UUID
 
 from taskloom.commands.create_tasks import CreateTasks
 from taskloom.commands.end_task import EndTask
+from taskloom.connectors.registry import Connectors
 from taskloom.domain.conditions import ConditionStatus, ConditionType
 from taskloom.domain.secret import Secret
 from taskloom.domain.workflows import Workflow as WorkflowRow
@@ -23,7 +24,7 @@ from taskloom.reconcilers.desired import World
 from taskloom.reconcilers.event_mappings import plan_event_mappings
 from taskloom.reconcilers.event_sinks import plan_event_sinks
 from taskloom.reconcilers.event_sources import plan_event_sources
-from taskloom.reconcilers.reconcile import HTTP_ONLY
+from taskloom.reconcilers.runners import Runners
 from taskloom.reconcilers.snapshot import Key
 from taskloom.reconcilers.task_mappings import plan_task_mappings
 from taskloom.reconcilers.verdict import Verdict, invalid
@@ -32,6 +33,7 @@ from taskloom.reconcilers.workflows import Deployment, plan_workflows
 from taskloom.resources.client_app import ClientApp
 
 _BUILT_IN = frozenset({CreateTasks.topic, EndTask.topic})
+_RUNNERS = Runners(kinds=Runners().kinds | Connectors().kinds)
 # never shown or kept: it stands for the credentials that would be made
 _STAND_IN = Credentials(
     api_key="stand-in",
@@ -73,8 +75,8 @@ def rehearse(world: World, *, known: Iterable[WorkflowRow] = ()) -> Rehearsal:
     verdicts |= plan_event_mappings(world, [], deployed).verdicts
     verdicts |= plan_task_mappings(world, [], deployed).verdicts
     verdicts |= plan_subscriptions(world, [], client_ids).verdicts
-    verdicts |= plan_event_sources(world, [], client_ids, HTTP_ONLY).verdicts
-    verdicts |= plan_event_sinks(world)
+    verdicts |= plan_event_sources(world, [], client_ids, _RUNNERS).verdicts
+    verdicts |= plan_event_sinks(world, []).verdicts
     return Rehearsal(
         problems={key: _message(verdict) for key, verdict in verdicts.items() if not verdict.ready},
         models={each.key: each.draft.bpmn for each in workflows.deploy if each.draft.bpmn},

@@ -1,25 +1,59 @@
-"""EventSink objects: described, but no connector produces yet."""
+"""EventSink objects into event_sinks rows."""
 
-from taskloom.errors import Invalid
+from collections.abc import Sequence
+from functools import partial
+
+from taskloom.domain.sources import EventSink as Row
+from taskloom.reconcilers.broker_secrets import kafka_secrets, sqs_secrets
 from taskloom.reconcilers.desired import Desired, World
 from taskloom.reconcilers.references import check_expression
-from taskloom.reconcilers.snapshot import Key
-from taskloom.reconcilers.verdict import Verdict, invalid, unsupported
+from taskloom.reconcilers.settle import Plan, Want, settle, want
+from taskloom.reconcilers.verdict import Verdict, programmed, unsupported
 from taskloom.resources.event_sink import EventSink
 
-
-def plan_event_sinks(world: World) -> dict[Key, Verdict]:
-    """Say of each what is true: nothing is produced to it."""
-    return {desired.key: _verdict(desired, sink) for desired, sink in world.of(EventSink)}
+NONE: frozenset[str] = frozenset()
 
 
-def _verdict(desired: Desired, sink: EventSink) -> Verdict:
-    kind = "kafka" if sink.spec.kafka is not None else "sqs"
-    try:
-        check_expression(sink.spec.filter, "spec.filter")
-        if sink.spec.kafka is not None:
-            check_expression(sink.spec.kafka.key, "spec.kafka.key")
-    except Invalid as error:
-        return invalid(desired, f"{error.field}: {error.message}")
-    message = f"this installation has no connector for {kind}"
-    return unsupported(desired, message, {"type": kind})
+def plan_event_sinks(
+    world: World, rows: Sequence[Row], producers: frozenset[str] = NONE
+) -> Plan[Row]:
+    """Decide; `producers` are the kinds of sink that this installation can produce to.
+
+    A sink that is suspended need not be one of them.
+    """
+
+    def make(desired: Desired, sink: EventSink) -> tuple[Row, Verdict]:
+        spec = sink.spec
+        check_expression(spec.filter, "spec.filter")
+        if spec.kafka is not None:
+            check_expression(spec.kafka.key, "spec.kafka.key")
+            secrets = kafka_secrets(world, desired.namespace, spec.kafka.sasl, spec.kafka.tls)
+        else:
+            auth = None if spec.sqs is None else spec.sqs.auth
+            secrets = sqs_secrets(world, desired.namespace, auth)
+        row = Row(
+            id=desired.id,
+            kind=_kind(sink),
+            spec=spec.model_dump(by_alias=True, mode="json", exclude_none=True),
+            event_keys=spec.event_keys,
+            filter=spec.filter,
+            secrets=secrets,
+            suspended=spec.suspend,
+            managed_by=desired.manager,
+            created_on=desired.created_on,
+        )
+        fields = {"sinkId": str(row.id), "type": row.kind}
+        verdict = programmed(desired, fields, suspended=spec.suspend)
+        if not spec.suspend and row.kind not in producers:
+            message = f"this installation has no connector for {row.kind}"
+            verdict = unsupported(desired, message, fields)
+        return row, verdict
+
+    wants: list[Want[Row]] = [
+        want(desired, partial(make, desired, sink)) for desired, sink in world.of(EventSink)
+    ]
+    return settle(world, wants, rows, claim_of=lambda _row: None)
+
+
+def _kind(sink: EventSink) -> str:
+    return "kafka" if sink.spec.kafka is not None else "sqs"

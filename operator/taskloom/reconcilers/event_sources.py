@@ -1,20 +1,26 @@
 """EventSource objects into event_sources rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from taskloom.domain.conditions import Reason
 from taskloom.domain.secret import Secret
-from taskloom.domain.sources import PREFIX
+from taskloom.domain.sources import PREFIX, SourceState
 from taskloom.domain.sources import EventSource as Row
+from taskloom.errors import Invalid
+from taskloom.reconcilers.broker_secrets import kafka_secrets, sqs_secrets
 from taskloom.reconcilers.desired import Desired, World
 from taskloom.reconcilers.references import check_expression, referenced_secret
+from taskloom.reconcilers.runners import HTTP_ONLY, Runners, pool_of
 from taskloom.reconcilers.settle import Plan, Unresolved, Want, settle, want
+from taskloom.reconcilers.source_verdicts import told_of_source
 from taskloom.reconcilers.verdict import Verdict, programmed, unsupported
 from taskloom.resources.client_app import ClientApp
+from taskloom.resources.cron import read_schedule
 from taskloom.resources.event_source import EventSource, EventSourceSpec, Placement
+from taskloom.resources.source_types import HttpSource
 
 RESOLVED = "resolved"
 """Field of a row's spec that holds what its references stood for: ``clientIds``."""
@@ -24,9 +30,13 @@ def plan_event_sources(
     world: World,
     rows: Sequence[Row],
     client_ids: frozenset[UUID],
-    connectors: frozenset[str],
+    runners: Runners = HTTP_ONLY,
+    states: Mapping[UUID, Sequence[SourceState]] | None = None,
 ) -> Plan[Row]:
-    """Decide; `connectors` are the kinds of source that this installation can run."""
+    """Decide; `runners` is what this installation runs sources with, `states` what those tell.
+
+    Without states each is told to be as it will be once it is run.
+    """
 
     def make(desired: Desired, source: EventSource) -> tuple[Row, Verdict]:
         spec = source.spec
@@ -34,40 +44,59 @@ def plan_event_sources(
         check_expression(spec.format.idempotency_key, "spec.format.idempotencyKey", "message")
         if spec.format.key is not None:
             check_expression(spec.format.key.expression, "spec.format.key.expression", "message")
+        _check_schedule(spec)
         resolved, secrets = _resolve(world, desired, source, client_ids)
         body = spec.model_dump(by_alias=True, mode="json", exclude_none=True)
-        path = None if spec.http is None else spec.http.path
         row = Row(
             id=desired.id,
             kind=spec.type,
-            path=path,
+            path=None if spec.http is None else spec.http.path,
             spec=body | {RESOLVED: resolved},
             secrets=secrets,
             suspended=spec.suspend,
+            pool=pool_of(spec, runners),
             managed_by=desired.manager,
             created_on=desired.created_on,
         )
-        fields = {"sourceId": str(row.id), "type": spec.type}
-        if path is not None:
-            fields["endpoint"] = PREFIX + path
-        return row, programmed(desired, fields, suspended=spec.suspend, missing=_not_done(spec))
+        if spec.http is not None:
+            return row, _told_of_path(desired, spec, spec.http)
+        told = None if states is None else states.get(row.id, ())
+        return row, told_of_source(desired, spec, row, told, runners)
 
     present = frozenset(row.id for row in rows)
     wants: list[Want[Row]] = []
     for desired, source in world.of(EventSource):
         kind = source.spec.type
-        if kind not in connectors:
+        if source.spec.suspend:
+            message = None  # what is not run need not be known how to run
+        elif kind not in runners.kinds:
             message = f"this installation has no connector for {kind}"
         elif source.spec.format.type == "CloudEvents":
             message = "this version does not read CloudEvents yet"
-            if desired.id in present:
-                message += "; the last valid form stays in force"
         else:
+            message = None
+        if message is None:
             wants.append(want(desired, partial(make, desired, source)))
             continue
+        if desired.id in present:
+            message += "; the last valid form stays in force"
         verdict = unsupported(desired, message, {"type": kind})
         wants.append(Want(desired=desired, row=None, verdict=verdict, row_id=desired.id))
     return settle(world, wants, rows, claim_of=lambda row: row.path)
+
+
+def _told_of_path(desired: Desired, spec: EventSourceSpec, http: HttpSource) -> Verdict:
+    fields = {"sourceId": str(desired.id), "type": spec.type, "endpoint": PREFIX + http.path}
+    return programmed(desired, fields, suspended=spec.suspend, missing=_not_done(spec))
+
+
+def _check_schedule(spec: EventSourceSpec) -> None:
+    if spec.cron is None:
+        return
+    try:
+        read_schedule(spec.cron.schedule, spec.cron.time_zone)
+    except Invalid as error:
+        raise Invalid(error.message, field=f"spec.cron.{error.field}") from error
 
 
 def _not_done(spec: EventSourceSpec) -> list[str]:
@@ -83,11 +112,15 @@ def _not_done(spec: EventSourceSpec) -> list[str]:
 def _resolve(
     world: World, desired: Desired, source: EventSource, client_ids: frozenset[UUID]
 ) -> tuple[dict[str, Any], dict[str, Secret]]:
-    http = source.spec.http
-    if http is None or http.auth is None:
-        return {"namespace": desired.namespace}, {}
-    secrets: dict[str, Secret] = {}
     resolved: dict[str, Any] = {"namespace": desired.namespace}
+    kafka, sqs, http = source.spec.kafka, source.spec.sqs, source.spec.http
+    if kafka is not None:
+        return resolved, kafka_secrets(world, desired.namespace, kafka.sasl, kafka.tls)
+    if sqs is not None:
+        return resolved, sqs_secrets(world, desired.namespace, sqs.auth)
+    secrets: dict[str, Secret] = {}
+    if http is None or http.auth is None:
+        return resolved, secrets
     if http.auth.hmac is not None:
         secrets["hmac"] = referenced_secret(world, desired.namespace, http.auth.hmac.secret_key_ref)
     if http.auth.client_app_refs is not None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from taskloom.domain.conditions import Reason, timestamp
+from taskloom.domain.sources import SourceState
 from taskloom.domain.webhooks import ClientApp as Client
 from taskloom.domain.workflows import Workflow as WorkflowRow
 from taskloom.domain.workflows import WorkflowVersion
@@ -24,6 +25,7 @@ from taskloom.reconcilers.event_mappings import plan_event_mappings
 from taskloom.reconcilers.event_sinks import plan_event_sinks
 from taskloom.reconcilers.event_sources import plan_event_sources
 from taskloom.reconcilers.issue import issue_credentials
+from taskloom.reconcilers.runners import HTTP_ONLY, Runners
 from taskloom.reconcilers.settle import Plan, Row
 from taskloom.reconcilers.snapshot import Key, Snapshot
 from taskloom.reconcilers.statuses import Outlook, key_of, look_out, remember
@@ -46,6 +48,7 @@ from taskloom.reconcilers.workflows import (
 )
 from taskloom.resources.client_app import ClientApp
 from taskloom.resources.event_mapping import EventMapping
+from taskloom.resources.event_sink import EventSink
 from taskloom.resources.task_mapping import TaskMapping
 from taskloom.resources.webhook_subscription import WebhookSubscription
 from taskloom.resources.workflow import Workflow
@@ -54,7 +57,6 @@ from taskloom.store.resources import StoredResource
 log = structlog.get_logger()
 
 R = TypeVar("R", bound=Row)
-HTTP_ONLY = frozenset({"http"})
 WAIT_FOR_INSTANCES = timedelta(seconds=5)
 """How soon a deleted workflow whose instances run is looked at again."""
 _WITH_ENGINE = (Workflow, EventMapping, TaskMapping)
@@ -91,7 +93,7 @@ class _Run:
     world: World
     credentials: CredentialStore
     topics: frozenset[str]
-    connectors: frozenset[str]
+    runners: Runners
     applied: Applied
     verdicts: dict[Key, Verdict] = field(default_factory=dict)
     changes: int = 0
@@ -115,12 +117,12 @@ async def reconcile(
     *,
     credentials: CredentialStore,
     topics: frozenset[str],
-    connectors: frozenset[str] = HTTP_ONLY,
+    runners: Runners = HTTP_ONLY,
     applied: Applied | None = None,
 ) -> Report:
     """Make the database what the snapshot declares, and store what became of each object.
 
-    `topics` are those that commands installed in the workers run.
+    `topics` are those that commands installed in the workers run, `runners` what runs sources.
     The same snapshot again changes nothing.
     `applied` remembers from one time to the next how the rows were left, so that drift is found.
     """
@@ -134,7 +136,7 @@ async def reconcile(
         world=outlook.world,
         credentials=credentials,
         topics=topics,
-        connectors=connectors,
+        runners=runners,
         applied=applied,
         leaving={item.manager: item for item in outlook.leaving.values()},
         asked_to_go=snapshot.leaving,
@@ -144,7 +146,7 @@ async def reconcile(
     engine_error = await _with_engine(run)
     await _subscriptions(run)
     await _sources(run)
-    run.verdicts |= plan_event_sinks(run.world)
+    await _sinks(run)
     await _drop_credentials(run, outlook)
     _tell_refusals(run, outlook)
     repaired = applied.finish(look=snapshot.look)
@@ -420,7 +422,10 @@ async def _sources(run: _Run) -> None:
         if run.services.webhooks:
             clients = frozenset(client.id for client in await tx.webhooks.client_apps())
         rows = await tx.sources.all()
-        plan = run.take(plan_event_sources(run.world, rows, clients, run.connectors))
+        states: dict[UUID, list[SourceState]] = {}
+        for state in await tx.source_states.all():
+            states.setdefault(state.source_id, []).append(state)
+        plan = run.take(plan_event_sources(run.world, rows, clients, run.runners, states))
         for source in plan.remove:
             await tx.sources.remove(source.id)
         for source in plan.put:
@@ -430,7 +435,22 @@ async def _sources(run: _Run) -> None:
     run.applied.note("EventSource", plan.settled)
 
 
-def _without_webhooks(run: _Run, kind: type[ClientApp | WebhookSubscription]) -> None:
+async def _sinks(run: _Run) -> None:
+    if not run.services.webhooks:
+        _without_webhooks(run, EventSink)
+        return
+    async with run.services.tasks.begin() as tx:
+        plan = run.take(plan_event_sinks(run.world, await tx.sinks.all()))
+        for sink in plan.remove:
+            await tx.sinks.remove(sink.id)
+        for sink in plan.put:
+            await tx.sinks.put(sink)
+        if plan.put or plan.remove:
+            tx.notify("sinks")
+    run.applied.note("EventSink", plan.settled)
+
+
+def _without_webhooks(run: _Run, kind: type[ClientApp | WebhookSubscription | EventSink]) -> None:
     for desired, _ in run.world.of(kind):
         run.verdicts[desired.key] = unsupported(
             desired, "webhooks are left out of this installation"

@@ -65,6 +65,26 @@ def programmed(
     return Verdict(conditions=tuple(conditions), fields=fields)
 
 
+def programmed_only(
+    desired: Desired,
+    reason: Reason,
+    message: str,
+    fields: Mapping[str, Any],
+    *,
+    more: Sequence[Condition] = (),
+) -> Verdict:
+    """Tell that the database holds an object, but that it is not in force."""
+    fine = Reason.RECONCILED
+    conditions = [
+        _condition(desired.generation, ConditionType.ACCEPTED, _TRUE, fine),
+        _condition(desired.generation, ConditionType.RESOLVED_REFS, _TRUE, fine),
+        _condition(desired.generation, ConditionType.PROGRAMMED, _TRUE, fine),
+        _condition(desired.generation, ConditionType.READY, _FALSE, reason, message),
+        *more,
+    ]
+    return Verdict(conditions=tuple(conditions), fields=fields)
+
+
 def invalid(desired: Desired, message: str) -> Verdict:
     """Tell that an object asks for what cannot be; only a change of it helps."""
     return _failed(desired.generation, Reason.INVALID_SPEC, message, accepted=_FALSE, stalled=True)

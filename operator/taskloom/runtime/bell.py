@@ -17,13 +17,15 @@ class Bell:
         """Wake whoever waits for `topic`, or the next one who does."""
         self._event(topic).set()
 
-    async def wait(self, topic: str, timeout: float) -> None:  # noqa: ASYNC109 - the slow poll is the point
-        """Return when `topic` rings or after `timeout` seconds."""
+    async def wait(self, topic: str, timeout: float) -> bool:  # noqa: ASYNC109 - the slow poll is the point
+        """Return when `topic` rings or after `timeout` seconds; tell whether it rang."""
         event = self._event(topic)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await event.wait()
+        rang = event.is_set()
         event.clear()
+        return rang
 
     def _event(self, topic: str) -> asyncio.Event:
         return self._events.setdefault(topic, asyncio.Event())

@@ -14,6 +14,8 @@ from taskloom.store.mappings import Mappings
 from taskloom.store.outgoing import OutgoingEvents
 from taskloom.store.resources import Resources
 from taskloom.store.sealing import Sealer
+from taskloom.store.sinks import Sinks
+from taskloom.store.source_states import SourceStates
 from taskloom.store.sources import Sources
 from taskloom.store.tasks import Tasks
 from taskloom.store.user_tasks import UserTasks
@@ -98,6 +100,16 @@ class Transaction:
     def sources(self) -> Sources:
         """Event sources."""
         return Sources(self.connection, self._needed_sealer)
+
+    @cached_property
+    def source_states(self) -> SourceStates:
+        """Who runs which source, and how it stands."""
+        return SourceStates(self.connection)
+
+    @cached_property
+    def sinks(self) -> Sinks:
+        """Event sinks."""
+        return Sinks(self.connection, self._needed_sealer)
 
     @cached_property
     def commands(self) -> Commands:

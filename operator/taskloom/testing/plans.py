@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
+from uuid import UUID
 
 from taskloom.domain.secret import Secret
-from taskloom.domain.sources import EventSource, HttpCommand
+from taskloom.domain.sources import EventSink, EventSource, HttpCommand, SourceState
 from taskloom.domain.webhooks import ClientApp, Subscription
 from taskloom.domain.workflows import EventMapping, TaskMapping, Workflow, WorkflowVersion
 from taskloom.ids import derived_id
@@ -27,6 +28,7 @@ from taskloom.reconcilers.event_mappings import plan_event_mappings
 from taskloom.reconcilers.event_sinks import plan_event_sinks
 from taskloom.reconcilers.event_sources import plan_event_sources
 from taskloom.reconcilers.rotation import is_due, rotation_of
+from taskloom.reconcilers.runners import Runners
 from taskloom.reconcilers.settle import Plan, Row
 from taskloom.reconcilers.snapshot import Key, Snapshot
 from taskloom.reconcilers.statuses import key_of, look_out, remember
@@ -39,6 +41,7 @@ from taskloom.store.resources import StoredResource
 
 R = TypeVar("R", bound=Row)
 BUILT_IN = frozenset({"create-tasks", "end-task"})
+RUNNERS = Runners(kinds=frozenset({"http", "cron"}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,7 @@ class State:
     event_mappings: tuple[EventMapping, ...] = ()
     task_mappings: tuple[TaskMapping, ...] = ()
     sources: tuple[EventSource, ...] = ()
+    sinks: tuple[EventSink, ...] = ()
     resources: tuple[StoredResource, ...] = ()
 
 
@@ -65,8 +69,15 @@ class Step:
     changes: tuple[str, ...] = field(default=())
 
 
-def carry_out(state: State, snapshot: Snapshot, now: datetime) -> Step:
-    """Reconcile a state with a snapshot."""
+def carry_out(
+    state: State,
+    snapshot: Snapshot,
+    now: datetime,
+    *,
+    runners: Runners = RUNNERS,
+    states: Mapping[UUID, Sequence[SourceState]] | None = None,
+) -> Step:
+    """Reconcile a state with a snapshot; `states` is what connectors tell of the sources."""
     memory = {key_of(stored): stored for stored in state.resources}
     outlook = look_out(snapshot, memory, now)
     world = outlook.world
@@ -101,10 +112,10 @@ def carry_out(state: State, snapshot: Snapshot, now: datetime) -> Step:
     subscriptions = put(kept, plan_subscriptions(world, kept, client_ids), "subscription")
     sources = put(
         state.sources,
-        plan_event_sources(world, state.sources, client_ids, frozenset({"http"})),
+        plan_event_sources(world, state.sources, client_ids, runners, states),
         "source",
     )
-    verdicts |= plan_event_sinks(world)
+    sinks = put(state.sinks, plan_event_sinks(world, state.sinks), "sink")
     for key, message in outlook.refused.items():
         desired = world.desired.get(key)
         generation = 0 if desired is None else desired.generation
@@ -122,6 +133,7 @@ def carry_out(state: State, snapshot: Snapshot, now: datetime) -> Step:
             event_mappings=event_mappings,
             task_mappings=task_mappings,
             sources=sources,
+            sinks=sinks,
             resources=tuple(records[key] for key in sorted(records)),
         ),
         verdicts=verdicts,

@@ -30,13 +30,15 @@ async def follow_folder(
     retry_seconds: float = 1.0,
     poll_seconds: float = 2.0,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    changed: asyncio.Event | None = None,
 ) -> None:
     """Reconcile at once, at every change, and every `resync_seconds`, until `stop` is set.
 
+    `changed` may be set by others who know of a change.
     A report that names a time when the next one is due gets it then.
     What did not answer is tried again after `retry_seconds`, then twice as long each time.
     """
-    changed = asyncio.Event()
+    changed = changed or asyncio.Event()
     watcher = asyncio.create_task(_watch(folder, changed, stop, poll_seconds))
     state: Snapshot | None = None
     told: frozenset[Problem] = frozenset()

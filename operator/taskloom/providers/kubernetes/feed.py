@@ -30,6 +30,7 @@ class Feed:
         self._events: dict[Key, Event] = {}
         self._filled = asyncio.Event()
         self._lost = False
+        self._asked = False
 
     def put(self, event: Event) -> None:
         """Add news; they take the place of older ones of the same object."""
@@ -44,6 +45,18 @@ class Feed:
         with self._lock:
             self._lost = True
         self._wake()
+
+    def ask(self) -> None:
+        """Ask for a reconciliation of what is known: something else than objects has changed."""
+        with self._lock:
+            self._asked = True
+        self._wake()
+
+    def take_request(self) -> bool:
+        """Tell whether one was asked for since this was called last."""
+        with self._lock:
+            asked, self._asked = self._asked, False
+        return asked
 
     def drain(self) -> tuple[list[Event], bool]:
         """Take all there is, and whether there may have been more that was missed."""
@@ -73,5 +86,5 @@ class Feed:
             return  # the loop has ended: nobody waits any more
 
     def _fill(self) -> None:
-        if self._events or self._lost:
+        if self._events or self._lost or self._asked:
             self._filled.set()

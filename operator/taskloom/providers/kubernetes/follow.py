@@ -68,11 +68,13 @@ class Surroundings:
     """How often it is looked at what, which parts are watched, and where signs of life go.
 
     A part is named by the reason that is told while it does not answer.
+    Whoever sets `asked` asks for a reconciliation: something else than objects has changed.
     """
 
     rhythm: Rhythm = field(default_factory=Rhythm)
     pulses: Mapping[Reason, Pulse] = field(default_factory=dict)
     vitals: Vitals = field(default_factory=Vitals)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Follower:
@@ -101,6 +103,7 @@ class Follower:
         self._moment: datetime | None = None  # when the next reconciliation is due in any case
         self._outages = Outages(surroundings.pulses, self._rhythm.grace)
         self._vitals = surroundings.vitals
+        self._asked = surroundings.asked
         self._ending: asyncio.Future[Report] | None = None
 
     async def run(self, watch: Watch) -> None:
@@ -110,10 +113,17 @@ class Follower:
             async with watch(self._feed), asyncio.TaskGroup() as group:
                 group.create_task(self._teller.write())
                 group.create_task(self._outages.watch())
+                group.create_task(self._pass_on())
                 await self._work()
         finally:
             self._vitals.end(_SIGN)
             await self._end()
+
+    async def _pass_on(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            self._feed.ask()
 
     async def _work(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -157,6 +167,7 @@ class Follower:
         while True:
             events, missed = self._feed.drain()
             lost |= missed
+            changed |= self._feed.take_request()
             for event in events:
                 news = self._mirror.take(event.body, deleted=event.deleted)
                 changed |= news is News.DECLARED

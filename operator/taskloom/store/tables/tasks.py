@@ -192,9 +192,30 @@ event_sources = Table(
     Column("spec", JsonText, nullable=False),
     Column("secrets", Text),  # encrypted
     Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    Column("pool", Text, server_default=text("'default'")),  # null: pods of its own
     managed_by(),
     created_on(),
     UniqueConstraint("managed_by"),
+)
+
+# Who runs a source and how it stands; several slots where several processes share one.
+source_states = Table(
+    "source_states",
+    metadata,
+    Column("source_id", Uuid, ForeignKey("event_sources.id", ondelete="CASCADE"), primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("holder", Text),
+    instant("leased_until"),
+    Column("state", Text, nullable=False, server_default=text("'idle'")),
+    instant("since", nullable=False, server_default=text("now()")),
+    Column("reason", Text),
+    Column("message", Text, nullable=False, server_default=text("''")),
+    instant("last_event_on"),
+    Column("partitions", Integer),
+    Column("lag", BigInteger),
+    instant("reported_on", nullable=False, server_default=text("now()")),
+    Column("position", Text),  # how far it was read, in slot 0
+    CheckConstraint("state IN ('idle', 'starting', 'connected', 'failing')", name="state"),
 )
 
 commands = Table(

@@ -78,6 +78,21 @@ webhook_subscriptions = Table(
     Index(None, "client_id"),
 )
 
+event_sinks = Table(
+    "event_sinks",
+    webhook_metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("spec", JsonText, nullable=False),
+    Column("secrets", Text),  # encrypted
+    Column("event_keys", JsonText, nullable=False),  # globs
+    Column("filter", Text),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    managed_by(),
+    created_on(),
+    UniqueConstraint("managed_by"),
+)
+
 outgoing_events = Table(
     "outgoing_events",
     webhook_metadata,

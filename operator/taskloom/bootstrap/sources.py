@@ -1,0 +1,51 @@
+"""The role `connectors`, and what the controller learns from it."""
+
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+
+from taskloom.bootstrap.parts import Parts
+from taskloom.connectors.host import STATES, Host, Pool
+from taskloom.reconcilers.runners import Runners
+
+Service = Callable[[], Awaitable[None]]
+_STATES_POLL = 3.0
+
+
+def connector_services(parts: Parts) -> Mapping[str, Service]:
+    """Run the sources of this process's pool, or the one it is for."""
+    settings = parts.settings
+    source = None
+    if settings.connector_source is not None:
+        namespace, _, name = settings.connector_source.partition("/")
+        source = (namespace, name)
+
+    async def run() -> None:
+        host = Host(
+            parts.services,
+            parts.connectors,
+            parts.ingest,
+            # A new name each time: what an earlier one held is not this one's.
+            holder=f"{socket.gethostname()}-{secrets.token_hex(3)}",
+            pool=Pool(name=settings.connector_pool, source=source),
+        )
+        await host.run()
+
+    return {"connectors": run}
+
+
+async def follow_states(parts: Parts) -> None:
+    """Ask for a reconciliation when a source stands otherwise, or whoever ran it is gone."""
+    known: str | None = None
+    while True:
+        async with parts.services.tasks.begin() as tx:
+            now = await tx.source_states.fingerprint()
+        if known is not None and now != known:
+            parts.asked.set()
+        known = now
+        await parts.bell.wait(STATES, _STATES_POLL)
+
+
+def runners_of(parts: Parts, *, no_pods: str | None) -> Runners:
+    """Say what this installation runs sources with."""
+    return Runners(kinds=Runners().kinds | parts.connectors.kinds, no_pods=no_pods)

@@ -1,0 +1,218 @@
+"""One source while it runs: its task, what it tells, and the context its connector is given."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+
+from taskloom.domain.conditions import Reason
+from taskloom.domain.events import NewEvent
+from taskloom.domain.sources import ConnectionState, EventSource, Standing, origin_of
+from taskloom.errors import Invalid, Permanent, TaskloomError, Unavailable
+from taskloom.flow.filters import reason_against
+from taskloom.flow.ingest import Ingested
+from taskloom.flow.read_message import Message, read_message
+from taskloom.ids import new_id
+from taskloom.ports.connector import Connector, Fate, Incoming, Receipt, SourceFailed
+from taskloom.resources.event_source import EventSourceSpec
+
+log = structlog.get_logger()
+
+LONGEST_PAUSE = 60.0
+"""Seconds between two runs of a connector that fails."""
+GRACE = 10.0
+"""Seconds that a connector has to finish what is in hand."""
+_FIRST_PAUSE = 1.0
+_WELL_AFTER = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every running source needs: the door events go in by, and what it keeps in the database.
+
+    `news` is called when a source's state has changed.
+    """
+
+    ingest: Callable[[NewEvent], Awaitable[Ingested]]
+    position: Callable[[EventSource], Awaitable[str | None]]
+    move: Callable[[EventSource, str], Awaitable[None]]
+    now: Callable[[], datetime]
+    news: Callable[[], None]
+
+
+class RunningSource:
+    """A source that this process runs; it is the `ConnectorContext` of its connector."""
+
+    def __init__(
+        self, source: EventSource, connector: Connector, surroundings: Surroundings
+    ) -> None:
+        self._source = source
+        self._connector = connector
+        self._around = surroundings
+        self._spec: EventSourceSpec | None = None
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._standing = Standing(state=ConnectionState.STARTING, since=surroundings.now())
+        self._log = log.bind(source=source.managed_by, kind=source.kind)
+
+    @property
+    def source(self) -> EventSource:
+        """The source as it was when this began."""
+        return self._source
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to finish what is in hand and return."""
+        return self._stop.is_set()
+
+    @property
+    def standing(self) -> Standing:
+        """What is known of it now."""
+        return self._standing
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._keep_running(), name=f"source {self._source.id}")
+
+    async def stop(self) -> None:
+        """Let it finish what is in hand, for `GRACE` seconds."""
+        self._stop.set()
+        if self._task is None:
+            return
+        await asyncio.wait([self._task], timeout=GRACE)
+        if not self._task.done():
+            self._log.warning("source.cut-short", seconds=GRACE)
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def now(self) -> datetime:
+        """Tell the time."""
+        return self._around.now()
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait so long; tell whether to go on."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._stop.wait()
+        return not self.stopping
+
+    async def ingest(self, batch: Sequence[Incoming]) -> Sequence[Receipt]:
+        """Store messages as events, all of them or, as far as anybody relies on it, none."""
+        if self._spec is None:
+            self._spec = spec_of(self._source)
+        spec = self._spec
+        receipts = await asyncio.gather(*(self._take(spec, message) for message in batch))
+        if batch:
+            self._standing = replace(self._standing, last_event_on=self.now())
+        return receipts
+
+    def connected(self, *, partitions: int | None = None) -> None:
+        """Tell that the source is being read."""
+        self._standing = replace(self._standing, partitions=partitions)
+        self._turn_to(ConnectionState.CONNECTED)
+
+    def failing(self, reason: Reason, message: str) -> None:
+        """Tell that it is not being read."""
+        self._standing = replace(self._standing, lag=None, partitions=None)
+        self._turn_to(ConnectionState.FAILING, reason, message)
+
+    def lagging(self, messages: int) -> None:
+        """Tell how many messages wait."""
+        self._standing = replace(self._standing, lag=messages)
+
+    async def position(self) -> str | None:
+        """Read what `move` kept last."""
+        return await self._around.position(self._source)
+
+    async def move(self, position: str) -> None:
+        """Keep how far the source has been read."""
+        await self._around.move(self._source, position)
+
+    async def _take(self, spec: EventSourceSpec, message: Incoming) -> Receipt:
+        try:
+            event = read_message(
+                Message(body=message.body, headers=message.headers),
+                spec.format,
+                event_id=new_id(),
+                origin=origin_of(self._source),
+                idempotency_key=message.idempotency_key,
+            )
+        except Invalid as error:
+            if spec.on_invalid == "Drop":
+                self._log.warning("source.message-dropped", reason=error.message)
+                return Receipt(fate=Fate.DROPPED, reason=error.message)
+            raise SourceFailed(
+                f"a message is no event: {error.message}", reason=Reason.MESSAGE_INVALID
+            ) from error
+        reason = reason_against(spec.filter, event.key, event.payload, event.source)
+        if reason is not None:
+            self._log.debug("source.message-filtered", key=event.key, reason=reason)
+            return Receipt(fate=Fate.FILTERED, reason=reason)
+        ingested = await self._around.ingest(event)
+        fate = Fate.DUPLICATE if ingested.duplicate else Fate.STORED
+        return Receipt(fate=fate, event_id=ingested.event_id)
+
+    async def _keep_running(self) -> None:
+        """Run the connector again and again; whatever it ends by is told, and ends nothing else."""
+        pause = _FIRST_PAUSE
+        while not self.stopping:
+            started = asyncio.get_running_loop().time()
+            delay = 0.0
+            try:
+                await self._connector.run(self)
+            except SourceFailed as error:
+                delay = error.delay
+                self.failing(error.reason, error.message)
+            except Unavailable as error:
+                # Events can be stored as little as states can: it passes with the database.
+                delay = error.delay
+                self.failing(Reason.DATABASE_UNAVAILABLE, error.message)
+            except TaskloomError as error:
+                reason = Reason.INVALID_SPEC if isinstance(error, Invalid) else None
+                self.failing(reason or Reason.CONNECTOR_FAILED, error.message)
+            except Exception as error:  # noqa: BLE001 - it is told, and ends nothing else
+                self._log.exception("source.failed")
+                # Its text may hold anything, a password too.
+                message = f"the connector broke with {type(error).__name__}; its log says more"
+                self.failing(Reason.CONNECTOR_FAILED, message)
+            else:
+                if not self.stopping:
+                    self.failing(Reason.CONNECTOR_FAILED, "the connector ended by itself")
+            if asyncio.get_running_loop().time() - started > _WELL_AFTER:
+                pause = _FIRST_PAUSE
+            await self.pause(max(delay, pause * random.uniform(0.8, 1.2)))  # noqa: S311 - no secret
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _turn_to(
+        self, state: ConnectionState, reason: Reason | None = None, message: str = ""
+    ) -> None:
+        """Tell another state; only a change of it counts as news."""
+        before = self._standing
+        same = (before.state, before.reason) == (state, reason)
+        self._standing = replace(
+            before,
+            state=state,
+            reason=reason,
+            message=message,
+            since=before.since if same else self.now(),
+        )
+        if same:
+            return
+        if state is ConnectionState.FAILING:
+            self._log.warning("source.failing", reason=reason, message=message)
+        else:
+            self._log.info("source.connected")
+        self._around.news()
+
+
+def spec_of(source: EventSource) -> EventSourceSpec:
+    """Read a row's spec; `Permanent` if another version wrote it and this one cannot."""
+    given = {name: value for name, value in source.spec.items() if name != "resolved"}
+    try:
+        return EventSourceSpec.model_validate(given)
+    except ValueError as error:
+        raise Permanent("This version cannot read the source's spec.") from error

@@ -1,0 +1,65 @@
+"""Event sinks."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from taskloom.domain.secret import Secret
+from taskloom.domain.sources import EventSink
+from taskloom.store.sealing import Sealer
+from taskloom.store.tables import event_sinks
+
+
+class Sinks:
+    """The event_sinks table."""
+
+    def __init__(self, connection: AsyncConnection, sealer: Sealer) -> None:
+        self._connection = connection
+        self._sealer = sealer
+
+    async def all(self) -> list[EventSink]:
+        """List every sink, oldest first."""
+        result = await self._connection.execute(
+            select(event_sinks).order_by(event_sinks.c.created_on, event_sinks.c.id)
+        )
+        return [self._row_to_sink(row) for row in result]
+
+    async def put(self, sink: EventSink) -> None:
+        """Insert a sink, or replace the one with its id."""
+        secrets = {name: value.reveal() for name, value in sink.secrets.items()}
+        values = {
+            "kind": sink.kind,
+            "spec": msgspec.json.encode(sink.spec).decode(),
+            "secrets": self._sealer.seal(secrets),
+            "event_keys": msgspec.json.encode(sink.event_keys).decode(),
+            "filter": sink.filter,
+            "suspended": sink.suspended,
+            "managed_by": sink.managed_by,
+        }
+        await self._connection.execute(
+            insert(event_sinks)
+            .values(id=sink.id, **values)
+            .on_conflict_do_update(index_elements=["id"], set_=values)
+        )
+
+    async def remove(self, sink_id: UUID) -> None:
+        """Delete one."""
+        await self._connection.execute(delete(event_sinks).where(event_sinks.c.id == sink_id))
+
+    def _row_to_sink(self, row: Any) -> EventSink:
+        secrets = self._sealer.open(row.secrets) if row.secrets else {}
+        return EventSink(
+            id=row.id,
+            kind=row.kind,
+            spec=msgspec.json.decode(row.spec),
+            event_keys=tuple(msgspec.json.decode(row.event_keys)),
+            filter=row.filter,
+            secrets={name: Secret(value) for name, value in secrets.items()},
+            suspended=row.suspended,
+            managed_by=row.managed_by,
+            created_on=row.created_on,
+        )
