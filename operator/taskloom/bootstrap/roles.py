@@ -160,7 +160,7 @@ def _controller_services(parts: Parts) -> Mapping[str, Service]:
         await follow_folder(
             folder,
             lambda snapshot: _reconcile(
-                parts, parts.services, snapshot, credentials, runners, applied
+                parts, parts.services, snapshot, credentials, runners=runners, applied=applied
             ),
             asyncio.Event(),
             changed=parts.asked,
@@ -217,7 +217,9 @@ def _leading(
             tasks, workflows = await begin_terms(services.tasks, services.workflows, lease, holds)
             # The engine takes part in transactions of these.
             fenced = replace(services, tasks=tasks, workflows=workflows)
-        return await _reconcile(parts, fenced, snapshot, credentials, runners, applied)
+        return await _reconcile(
+            parts, fenced, snapshot, credentials, runners=runners, applied=applied
+        )
 
     return reconcile_in_term
 
@@ -235,6 +237,7 @@ async def _reconcile(
     services: Services,
     snapshot: Snapshot,
     credentials: CredentialStore,
+    *,
     runners: Runners,
     applied: Applied,
 ) -> Report:
