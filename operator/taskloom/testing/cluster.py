@@ -74,6 +74,10 @@ class FakeCluster:
         found = self._objects.get((kind, namespace, name))
         return None if found is None else copy.deepcopy(found)
 
+    def names(self, kind: str) -> list[str]:
+        """Name all objects of a kind."""
+        return [key[2] for key in self._objects if key[0] == kind]
+
     def fail(self, verb: str, *errors: TaskloomError) -> None:
         """Let the next calls of a verb end with these errors, one after another."""
         self._failures.setdefault(verb, deque()).extend(errors)

@@ -14,15 +14,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
 from taskloom.domain.conditions import Reason
 from taskloom.errors import NotFound, Superseded, TaskloomError, Temporary, Unavailable
+from taskloom.providers.kubernetes.announce import Announcer
 from taskloom.providers.kubernetes.cluster import Cluster
 from taskloom.providers.kubernetes.feed import Feed
 from taskloom.providers.kubernetes.finalizer import keep_finalizers
 from taskloom.providers.kubernetes.mirror import Mirror, News, Seen
+from taskloom.providers.kubernetes.notices import Notice, notices_of
 from taskloom.providers.kubernetes.objects import DATA, OURS, Body, ResourceType
 from taskloom.providers.kubernetes.outage import Outages, verdicts_of
 from taskloom.providers.kubernetes.scope import Scope
@@ -88,6 +91,7 @@ class Follower:
         reconcile: Callable[[Snapshot], Awaitable[Report]],
         *,
         surroundings: Surroundings | None = None,
+        announcer: Announcer | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster = cluster
@@ -97,7 +101,8 @@ class Follower:
         surroundings = surroundings or Surroundings()
         self._rhythm = surroundings.rhythm
         self._now = now
-        self._teller = Teller(cluster, mirror)
+        self._announcer = announcer or Announcer(cluster)
+        self._teller = Teller(cluster, mirror, changed=self._announce)
         self._feed = Feed()
         self._looking = False  # whether the next reconciliation is a look at everything
         self._moment: datetime | None = None  # when the next reconciliation is due in any case
@@ -112,6 +117,7 @@ class Follower:
         try:
             async with watch(self._feed), asyncio.TaskGroup() as group:
                 group.create_task(self._teller.write())
+                group.create_task(self._announcer.write())
                 group.create_task(self._outages.watch())
                 group.create_task(self._pass_on())
                 await self._work()
@@ -201,6 +207,7 @@ class Follower:
         if report.engine_error:
             await self._put_off(judged, Reason.ENGINE_UNAVAILABLE, report.engine_error)
         self._moment, self._looking = report.due, False
+        self._announce_remade(judged, report.remade)
         held = await keep_finalizers(self._cluster, self._mirror, judged, report.released)
         count = await self._tell(judged, report.verdicts)
         if report.changes or count:
@@ -246,6 +253,26 @@ class Follower:
         outage = self._outages.of(reason, error)
         if outage is not None:
             await self._tell(judged, verdicts_of(judged, outage))
+
+    def _announce(
+        self, key: Key, seen: Seen, former: Mapping[str, Any], status: Mapping[str, Any]
+    ) -> None:
+        for notice in notices_of(key, seen.uid, OURS[key[0]].api_version, former, status):
+            self._announcer.announce(notice)
+
+    def _announce_remade(self, judged: Mapping[Key, Seen], remade: Mapping[Key, str]) -> None:
+        for key, name in remade.items():
+            log.warning("credentials.secret-remade", namespace=key[1], secret=name)
+            if key in judged:
+                self._announcer.announce(
+                    Notice(
+                        key=key,
+                        uid=judged[key].uid,
+                        api_version=OURS[key[0]].api_version,
+                        reason="SecretRemade",
+                        note=f"the Secret {name} was gone, and was made again with the same values",
+                    )
+                )
 
     async def _tell_outage(self) -> None:
         """Tell the objects in force of an outage that has come to last."""

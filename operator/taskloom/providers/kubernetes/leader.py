@@ -18,7 +18,7 @@ from taskloom.providers.kubernetes.lease import (
     released_body,
     sight,
 )
-from taskloom.providers.kubernetes.objects import LEASES
+from taskloom.providers.kubernetes.objects import LEASES, metadata_of
 
 log = structlog.get_logger()
 
@@ -57,6 +57,11 @@ class Leader:
         self._now = now
         self._seen: Sighting | None = None
         self._renewed = 0.0
+
+    @property
+    def lease_uid(self) -> str:
+        """The uid of the Lease as it was last seen; empty if it never was."""
+        return "" if self._seen is None else str(metadata_of(self._seen.body).get("uid") or "")
 
     async def lead(
         self,

@@ -49,7 +49,7 @@ SECRETS = ResourceType(group="", version="v1", plural="secrets", kind="Secret")
 DATA: Mapping[str, ResourceType] = MappingProxyType({"ConfigMap": CONFIG_MAPS, "Secret": SECRETS})
 """The types that resources refer to for data, by kind."""
 LEASES = ResourceType(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
-EVENTS = ResourceType(group="", version="v1", plural="events", kind="Event")
+EVENTS = ResourceType(group="events.k8s.io", version="v1", plural="events", kind="Event")
 
 
 def metadata_of(body: Body) -> Mapping[str, Any]:

@@ -7,11 +7,14 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from taskloom.providers.kubernetes.announce import Announcer
 from taskloom.providers.kubernetes.client import connected, load_configuration
 from taskloom.providers.kubernetes.cluster import Cluster
 from taskloom.providers.kubernetes.follow import Follower, Surroundings
 from taskloom.providers.kubernetes.leader import Leader
 from taskloom.providers.kubernetes.mirror import Mirror
+from taskloom.providers.kubernetes.notices import Notice
+from taskloom.providers.kubernetes.objects import LEASES
 from taskloom.providers.kubernetes.pod import own_namespace
 from taskloom.providers.kubernetes.scope import Scope
 from taskloom.providers.kubernetes.secrets import ClusterSecrets
@@ -49,22 +52,39 @@ async def operate(
         namespace = candidacy.namespace
         if namespace is None:
             namespace = await asyncio.to_thread(own_namespace)
-        leader = Leader(cluster, namespace, candidacy.name, identity())
+        me = identity()
+        leader = Leader(cluster, namespace, candidacy.name, me)
+        announcer = Announcer(cluster, me)
 
         async def work() -> None:
+            announcer.announce(
+                Notice(
+                    key=(LEASES.kind, namespace, candidacy.name),
+                    uid=leader.lease_uid,
+                    api_version=LEASES.api_version,
+                    reason="LeaderElection",
+                    note=f"{me} became leader",
+                    warning=False,
+                )
+            )
             reconcile = begin(f"{namespace}/{candidacy.name}", leader.holds)
             await _follow(
                 cluster.written_while(leader.holds),
                 scope,
                 reconcile,
                 surroundings or Surroundings(),
+                announcer,
             )
 
         await leader.lead(work, standing_by=standing_by)
 
 
 async def _follow(
-    cluster: Cluster, scope: Scope, reconcile: Reconcile, surroundings: Surroundings
+    cluster: Cluster,
+    scope: Scope,
+    reconcile: Reconcile,
+    surroundings: Surroundings,
+    announcer: Announcer,
 ) -> None:
     """Begin with nothing known: what an earlier lead knew may be long out of date."""
     mirror = Mirror(scope)
@@ -73,7 +93,9 @@ async def _follow(
     async def reconcile_snapshot(snapshot: Snapshot) -> Report:
         return await reconcile(snapshot, secrets)
 
-    follower = Follower(cluster, scope, mirror, reconcile_snapshot, surroundings=surroundings)
+    follower = Follower(
+        cluster, scope, mirror, reconcile_snapshot, surroundings=surroundings, announcer=announcer
+    )
     await follower.run(lambda feed: watching(scope, feed, lambda: mirror.references))
 
 

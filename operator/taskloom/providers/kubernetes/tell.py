@@ -35,6 +35,7 @@ class Teller:
     """Writes statuses; one that stands already is not written again.
 
     `sleep` waits before a write is tried again.
+    `changed` is told of each object's former status and its new one.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class Teller:
         mirror: Mirror,
         *,
         sleep: Callable[[float], Any] = asyncio.sleep,
+        changed: Callable[[Key, Seen, Mapping[str, Any], Mapping[str, Any]], None] | None = None,
     ) -> None:
         self._cluster = cluster
         self._mirror = mirror
         self._sleep = sleep
+        self._changed = changed
         self._wanted: dict[Key, _Wanted] = {}
         self._waiting: dict[Key, None] = {}
         self._busy: set[Key] = set()
@@ -70,6 +73,8 @@ class Teller:
                 former = before.status  # it may be on its way still
             status = status_of(verdict, former, seen.generation, now)
             self._wanted[key] = _Wanted(uid=seen.uid, status=status)
+            if self._changed is not None and status != former:
+                self._changed(key, seen, former, status)
             if self._is_told(key):
                 self._waiting.pop(key, None)
             else:
