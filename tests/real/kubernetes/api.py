@@ -38,6 +38,11 @@ class Api:
         self._cache = cache
         self.kubeconfig = kubeconfig
 
+    @property
+    def url(self) -> str:
+        """Where the API server is spoken to, without a login."""
+        return str(self._client.base_url)
+
     def call(self, method: str, path: str, **options: Any) -> Json | Refusal:
         """Call the API server: the object or list that it answers with, or its refusal."""
         answer = self._client.request(method, path, **options)

@@ -17,12 +17,20 @@ class Operator:
     """``taskloom serve --kubernetes`` for one namespace, where its Lease is too."""
 
     def __init__(
-        self, *, kubeconfig: Path, namespace: str, database_url: str, key: str, folder: Path
+        self,
+        *,
+        kubeconfig: Path,
+        namespace: str,
+        database_url: str,
+        key: str,
+        folder: Path,
+        roles: str = "",
     ) -> None:
         self.log = folder.with_suffix(".log")
         self._command = (
             *(sys.executable, "-m", "taskloom", "serve", "--kubernetes"),
             *("--namespaces", namespace, "--data-dir", str(folder), "--port", "0"),
+            *(("--roles", roles) if roles else ()),
         )
         self._environment = os.environ | {
             "KUBECONFIG": str(kubeconfig),
@@ -51,6 +59,12 @@ class Operator:
     async def kill(self) -> None:
         """End it without a word."""
         await self._end(signal.SIGKILL)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, such as SIGSTOP."""
