@@ -1,5 +1,6 @@
 """Ids that sort by the time they were made (UUID version 7, RFC 9562 section 5.7)."""
 
+import functools
 import os
 import time
 import uuid
@@ -21,4 +22,9 @@ def new_id() -> uuid.UUID:
 
 def derived_id(*parts: object) -> uuid.UUID:
     """Make the one id that these parts always have, so that work done twice makes one row."""
-    return uuid.uuid5(_NAMESPACE, "\x1f".join(str(part) for part in parts))
+    return _derived("\x1f".join(str(part) for part in parts))
+
+
+@functools.lru_cache(maxsize=32_768)  # those of declared objects are asked for again and again
+def _derived(text: str) -> uuid.UUID:
+    return uuid.uuid5(_NAMESPACE, text)

@@ -13,7 +13,7 @@ from taskloom.cli.app import app
 from taskloom.cli.comparison import Change, Verb, compare
 from taskloom.providers.files.read import read_folder
 from taskloom.reconcilers.snapshot import Key
-from taskloom.reconcilers.statuses import spec_of
+from taskloom.reconcilers.specs import spec_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 QUICKSTART = EXAMPLES / "quickstart"

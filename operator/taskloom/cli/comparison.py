@@ -13,7 +13,8 @@ import yaml
 from taskloom.cli.rehearsal import rehearse
 from taskloom.domain.workflows import Workflow as WorkflowRow
 from taskloom.reconcilers.snapshot import FILE, Key, Snapshot
-from taskloom.reconcilers.statuses import look_out, spec_digest, spec_of
+from taskloom.reconcilers.specs import spec_digest, spec_of
+from taskloom.reconcilers.statuses import look_out
 from taskloom.store.resources import StoredResource
 
 

@@ -14,7 +14,7 @@ from taskloom.cli.resource_table import explain_state, is_well
 from taskloom.cli.server import Server
 from taskloom.errors import Permanent
 from taskloom.reconcilers.snapshot import Snapshot
-from taskloom.reconcilers.statuses import spec_digest, spec_of
+from taskloom.reconcilers.specs import spec_digest, spec_of
 
 T = TypeVar("T")
 Concerns = Callable[[Any], bool]

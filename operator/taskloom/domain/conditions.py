@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -75,6 +76,7 @@ ONLY_WHEN_TRUE = frozenset(
 )
 """Conditions that are left out while they do not hold."""
 
+_TYPES = frozenset(ConditionType)
 _ORDER = {type_: index for index, type_ in enumerate(ConditionType)}
 
 
@@ -141,7 +143,7 @@ def condition_to_json(condition: Condition) -> dict[str, Any]:
 
 def json_to_condition(value: Mapping[str, Any]) -> Condition | None:
     """Read a condition from a status; None for a type that is not ours."""
-    if value.get("type") not in set(ConditionType):
+    if value.get("type") not in _TYPES:
         return None
     time = value.get("lastTransitionTime")
     return Condition(
@@ -154,6 +156,7 @@ def json_to_condition(value: Mapping[str, Any]) -> Condition | None:
     )
 
 
+@lru_cache(maxsize=4096)  # of many objects at once most are of a few moments
 def timestamp(time: datetime) -> str:
     """Write a time as Kubernetes does: UTC, whole seconds."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

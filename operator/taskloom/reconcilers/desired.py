@@ -23,12 +23,16 @@ def manager_of(provider: str, key: Key) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """One object that is wanted; `id` is the id its row always has."""
+    """One object that is wanted; `id` is the id its row always has.
+
+    `digest` is its spec's; empty if it was not asked for yet.
+    """
 
     resource: Resource
     manager: str
     generation: int
     created_on: datetime
+    digest: str = ""
 
     @property
     def key(self) -> Key:

@@ -1,5 +1,6 @@
 """Generated credentials are read, made, rotated, and kept outside of the database first."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,8 @@ from taskloom.reconcilers.verdict import Verdict, unavailable
 from taskloom.resources.client_app import ClientApp
 
 log = structlog.get_logger()
+
+_AT_ONCE = 16
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,36 +81,65 @@ async def issue_credentials(
     """
     present = {row.id: row for row in rows}
     issued = Issued()
-    for desired, app in world.of(ClientApp):
-        if app.spec.credentials.imported is not None:
-            continue
-        row = present.get(desired.id)
-        case = _Case(world=world, store=store, desired=desired, app=app, row=row)
-        try:
-            values = await _complete(case, make(), issued)
-        except Superseded:
-            raise
-        except TaskloomError as error:
-            verdict = unavailable(desired, Reason.SECRET_NOT_FOUND, error.message)
-            issued.failed[desired.key] = verdict
-            continue
-        if row is not None and is_due(row, rotation_of(app), now):
-            try:
-                values = await _rotate(case, row, values, make())
-            except Superseded:
-                raise
-            except TaskloomError as error:
-                issued.unrotated[desired.key] = error.message
-        issued.values[desired.key] = values
+    # Of two objects that name one Secret the older one makes it.
+    waiting = iter(
+        [
+            _Case(world=world, store=store, desired=desired, app=app, row=present.get(desired.id))
+            for desired, app in world.of(ClientApp)
+            if app.spec.credentials.imported is None
+        ]
+    )
+    locks: dict[str, asyncio.Lock] = {}
+
+    async def work() -> None:
+        for case in waiting:
+            await asyncio.sleep(0)  # most need nothing that would be waited for
+            async with locks.setdefault(f"{case.namespace}/{case.name}", asyncio.Lock()):
+                await _issue(case, issued, now, make)
+
+    workers = [asyncio.create_task(work()) for _ in range(_AT_ONCE)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
     return issued
 
 
-async def _complete(case: _Case, fresh: Credentials, issued: Issued) -> Mapping[str, Secret]:
+async def _issue(
+    case: _Case, issued: Issued, now: datetime, make: Callable[[], Credentials]
+) -> None:
+    desired, row = case.desired, case.row
+    try:
+        values = await _complete(case, make, issued)
+    except Superseded:
+        raise
+    except TaskloomError as error:
+        verdict = unavailable(desired, Reason.SECRET_NOT_FOUND, error.message)
+        issued.failed[desired.key] = verdict
+        return
+    if row is not None and is_due(row, rotation_of(case.app), now):
+        try:
+            values = await _rotate(case, row, values, make())
+        except Superseded:
+            raise
+        except TaskloomError as error:
+            issued.unrotated[desired.key] = error.message
+    issued.values[desired.key] = values
+
+
+async def _complete(
+    case: _Case, make: Callable[[], Credentials], issued: Issued
+) -> Mapping[str, Secret]:
     """Read what is kept, and keep what is not yet."""
     declared = case.world.secrets.get((case.namespace, case.name))
     adopted = {} if declared is None else _texts(declared.data)
     kept = dict(await case.store.read(case.namespace, case.name)) | adopted
-    values = choose_credentials(case.app, kept, case.row, fresh)
+    keys = case.app.spec.keys()
+    names = (keys.api_key, keys.api_secret, keys.signing_secret)
+    if all(kept.get(name) for name in names):
+        return {name: kept[name] for name in names}
+    values = choose_credentials(case.app, kept, case.row, make())
     missing = {key: value for key, value in values.items() if not kept.get(key)}
     if missing:
         values |= await case.store.write(case.namespace, case.name, missing)

@@ -1,5 +1,6 @@
 """Everything declared into the database: gather, plan, apply, kind by kind; then the statuses."""
 
+from asyncio import to_thread
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -130,7 +131,8 @@ async def reconcile(
     now = services.now()
     async with services.tasks.begin() as tx:
         memory = {key_of(stored): stored for stored in await tx.resources.all()}
-    outlook = look_out(snapshot, memory, now)
+    # What is pure may take long where much is declared: others have their turn meanwhile.
+    outlook = await to_thread(look_out, snapshot, memory, now)
     run = _Run(
         services=services,
         world=outlook.world,
@@ -151,13 +153,12 @@ async def reconcile(
     _tell_refusals(run, outlook)
     repaired = applied.finish(look=snapshot.look)
     _tell_drift(run, repaired)
-    records = remember(outlook, run.verdicts, memory, now)
+    records = await to_thread(remember, outlook, run.verdicts, memory, now)
     async with services.tasks.begin() as tx:
         for stored in outlook.forgotten:
             if manager_of(snapshot.provider, key_of(stored)) not in run.lingering:
                 await tx.resources.remove(stored.kind, stored.namespace, stored.name)
-        for record in records:
-            await tx.resources.put(record)
+        await tx.resources.put_all(records)
     _log_changes(records, memory)
     return Report(
         verdicts=run.verdicts,
@@ -181,16 +182,17 @@ async def _client_apps(run: _Run) -> None:
     issued = await issue_credentials(run.world, run.credentials, rows, now)
     run.retry |= bool(issued.failed or issued.unrotated)
     plan = run.take(
-        plan_client_apps(run.world, rows, issued.values, now, unrotated=issued.unrotated)
+        await to_thread(
+            plan_client_apps, run.world, rows, issued.values, now, unrotated=issued.unrotated
+        )
     )
     run.verdicts |= issued.failed
     run.remade = issued.remade
     async with run.services.tasks.begin() as tx:
         for client in plan.remove:
             await tx.webhooks.remove_client(client.id)
-        for client in plan.put:
-            await tx.webhooks.put_client(client)
-    run.applied.note("ClientApp", plan.settled)
+        await tx.webhooks.put_clients(plan.put)
+    await to_thread(run.applied.note, "ClientApp", plan.settled)
     _tell_rotations(run, rows, plan)
     run.moments += client_moments(run.world, {row.id: row for row in (*rows, *plan.put)})
 
@@ -234,7 +236,7 @@ async def _drop_credentials(run: _Run, outlook: Outlook) -> None:
 async def _commands(run: _Run) -> None:
     async with run.services.tasks.begin() as tx:
         rows = await tx.commands.all()
-        plan = run.take(plan_commands(run.world, rows, run.topics))
+        plan = run.take(await to_thread(plan_commands, run.world, rows, run.topics))
         for command in plan.remove:
             await tx.commands.remove(command.id)
         for command in plan.put:
@@ -273,7 +275,7 @@ async def _workflows(run: _Run) -> None:
         rows = list(await tx.workflows.all())
         versions = await tx.workflows.versions([row.id for row in rows])
     latest = {version.workflow_id: version for version in versions}
-    plan = plan_workflows(run.world, rows, latest)
+    plan = await to_thread(plan_workflows, run.world, rows, latest)
     run.verdicts |= plan.verdicts
     run.changes += len(plan.deploy) + len(plan.retain)
     for row in plan.remove:
@@ -404,23 +406,22 @@ async def _subscriptions(run: _Run) -> None:
         _without_webhooks(run, WebhookSubscription)
         return
     async with run.services.tasks.begin() as tx:
-        clients = frozenset(client.id for client in await tx.webhooks.client_apps())
+        clients = await tx.webhooks.client_ids()
         rows = await tx.webhooks.subscriptions()
-        plan = run.take(plan_subscriptions(run.world, rows, clients))
+        plan = run.take(await to_thread(plan_subscriptions, run.world, rows, clients))
         for subscription in plan.remove:
             await tx.webhooks.remove_subscription(subscription.id)
-        for subscription in plan.put:
-            await tx.webhooks.put_subscription(subscription)
+        await tx.webhooks.put_subscriptions(plan.put)
         if plan.put or plan.remove:
             tx.notify("subscriptions")
-    run.applied.note("WebhookSubscription", plan.settled)
+    await to_thread(run.applied.note, "WebhookSubscription", plan.settled)
 
 
 async def _sources(run: _Run) -> None:
     async with run.services.tasks.begin() as tx:
         clients: frozenset[UUID] = frozenset()
         if run.services.webhooks:
-            clients = frozenset(client.id for client in await tx.webhooks.client_apps())
+            clients = await tx.webhooks.client_ids()
         rows = await tx.sources.all()
         states: dict[UUID, list[SourceState]] = {}
         for state in await tx.source_states.all():

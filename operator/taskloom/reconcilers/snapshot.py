@@ -27,10 +27,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """A resource that was read and is valid."""
+    """A resource that was read and is valid.
+
+    `digest` is its spec's, if whoever read it keeps it from one snapshot to the next.
+    """
 
     resource: Resource
     place: Place | None = None
+    digest: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,5 @@
 """Remembered objects: their generations, and the statuses that are told of them."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,13 +14,14 @@ from taskloom.domain.conditions import (
     replace_conditions,
 )
 from taskloom.reconcilers.desired import Desired, World, manager_of
-from taskloom.reconcilers.snapshot import FILE, Key, Problem, Snapshot
+from taskloom.reconcilers.snapshot import FILE, Declared, Key, Problem, Snapshot
+from taskloom.reconcilers.specs import digest_of, spec_digest, spec_of
 from taskloom.reconcilers.verdict import Verdict
 from taskloom.resources.base import API_VERSION, Resource
 from taskloom.resources.kinds import KINDS
 from taskloom.resources.problems import describe
 from taskloom.resources.validate import validate
-from taskloom.store.resources import StoredResource
+from taskloom.store.resources import StoredResource, read
 
 log = structlog.get_logger()
 
@@ -68,13 +67,13 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
     for declared in snapshot.resources:
         key = declared.resource.key
         stored = memory.get(key)
-        objection = _objection(snapshot.provider, declared.resource, stored)
+        objection = _objection(snapshot.provider, declared, stored)
         if objection is not None:
             refused[key] = objection
             if declared.place is not None:
                 places[key] = str(declared.place)
             continue
-        desired[key] = _desired(snapshot.provider, declared.resource, stored, now)
+        desired[key] = _desired(snapshot.provider, declared, stored, now)
         if declared.place is not None:
             places.setdefault(key, str(declared.place))
     forgotten = []
@@ -142,36 +141,37 @@ def remember(
     """Give the records that differ from what is remembered."""
     records = []
     for key in sorted({*verdicts, *outlook.refused}):
-        before = memory.get(key)
-        desired = outlook.find(key)
-        record = _record(
-            key, desired, verdicts[key], before=before, place=outlook.places.get(key), now=now
-        )
+        before, place = memory.get(key), outlook.places.get(key)
+        desired, verdict = outlook.find(key), verdicts[key]
+        if before is not None and _is_told(before, desired, verdict, place):
+            continue
+        record = _record(key, desired, verdict, before=before, place=place, now=now)
         if record != before:
             records.append(record)
     return records
 
 
-def spec_digest(spec: Mapping[str, Any]) -> str:
-    """Digest a spec, whatever the order of its fields."""
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def spec_of(resource: Resource) -> dict[str, Any]:
-    """Write a resource's spec as JSON, defaults included."""
-    spec: dict[str, Any] = resource.spec.model_dump(by_alias=True, mode="json", exclude_none=True)
-    return spec
+def _is_told(
+    before: StoredResource, desired: Desired | None, verdict: Verdict, place: str | None
+) -> bool:
+    """Tell whether a record says all this already; no is a guess."""
+    return (
+        desired is not None
+        and (desired.digest, desired.generation) == (before.digest, before.generation)
+        and place in (None, before.place)
+        and verdict.stands(read(before.status), before.generation)
+    )
 
 
 def _desired(
-    provider: str, resource: Resource, stored: StoredResource | None, now: datetime
+    provider: str, declared: Declared, stored: StoredResource | None, now: datetime
 ) -> Desired:
+    resource, digest = declared.resource, declared.digest or digest_of(declared.resource)
     generation = resource.metadata.generation
     if provider == "file":
         generation = 1
         if stored is not None:
-            changed = stored.digest != spec_digest(spec_of(resource))
+            changed = stored.digest != digest
             generation = stored.generation + 1 if changed else stored.generation
     created = stored.created_on if stored is not None else now
     if resource.metadata.creation_timestamp is not None and provider != "file":
@@ -181,22 +181,24 @@ def _desired(
         manager=manager_of(provider, resource.key),
         generation=generation,
         created_on=created,
+        digest=digest,
     )
 
 
-def _objection(provider: str, resource: Resource, stored: StoredResource | None) -> str | None:
+def _objection(provider: str, declared: Declared, stored: StoredResource | None) -> str | None:
     """Say why a valid object cannot follow its former form, or cannot be kept at all.
 
     Where an API server holds the rules about changes, what differs from the former form in spite
     of them is an object that was deleted and made anew.
     """
-    spec = spec_of(resource)
-    if "\\u0000" in json.dumps(spec):
+    digest = declared.digest or digest_of(declared.resource)
+    if not digest:
         return "spec: Invalid value: must not hold NUL characters"
     if provider != "file" or stored is None or not stored.digest:
         return None
-    if spec_digest(spec) == stored.digest:
+    if digest == stored.digest:
         return None
+    resource, spec = declared.resource, spec_of(declared.resource)
     document = {
         "apiVersion": API_VERSION,
         "kind": resource.kind,
@@ -260,7 +262,7 @@ def _record(
     digest, generation = "", 0
     if desired is not None:
         spec = spec_of(desired.resource)
-        digest, generation = spec_digest(spec), desired.generation
+        digest, generation = desired.digest or spec_digest(spec), desired.generation
     former = [] if before is None else before.status.get("conditions", [])
     return StoredResource(
         kind=key[0],

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from taskloom.domain.conditions import Condition, ConditionStatus, ConditionType, Reason
 from taskloom.reconcilers.desired import Desired
 
+_TYPES = frozenset(ConditionType)
 _TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 
 
@@ -17,6 +19,28 @@ class Verdict:
     conditions: tuple[Condition, ...]
     fields: Mapping[str, Any] = field(default_factory=dict)
 
+    def stands(self, status: Mapping[str, Any], generation: int) -> bool:
+        """Tell whether a status says this of a generation, whenever each of it came to be so.
+
+        No is a guess where that is not easily told.
+        """
+        told = {
+            value.get("type"): value
+            for value in status.get("conditions") or ()
+            if value.get("type") in _TYPES
+        }
+        fields = {
+            name: value
+            for name, value in status.items()
+            if name not in ("conditions", "observedGeneration")
+        }
+        return (
+            status.get("observedGeneration") == generation
+            and fields == self.fields
+            and len(told) == len(self.conditions)
+            and all(_says(told.get(c.type), c, generation) for c in self.conditions)
+        )
+
     @property
     def ready(self) -> bool:
         """Tell whether the object is in force."""
@@ -24,6 +48,17 @@ class Verdict:
             condition.type is ConditionType.READY and condition.status is _TRUE
             for condition in self.conditions
         )
+
+
+def _says(told: Mapping[str, Any] | None, condition: Condition, generation: int) -> bool:
+    return (
+        told is not None
+        and bool(told.get("lastTransitionTime"))
+        and told.get("status") == condition.status
+        and told.get("reason") == condition.reason
+        and told.get("message") == condition.message
+        and told.get("observedGeneration") == generation
+    )
 
 
 def programmed(
@@ -217,6 +252,18 @@ def _condition(
     reason: Reason,
     message: str = "",
 ) -> Condition:
+    # Most objects are told the same, and share what they are told.
+    make = _make_condition if message else _share_condition
+    return make(generation, type_, status, reason, message)
+
+
+def _make_condition(
+    generation: int,
+    type_: ConditionType,
+    status: ConditionStatus,
+    reason: Reason,
+    message: str,
+) -> Condition:
     return Condition(
         type=type_,
         status=status,
@@ -224,6 +271,9 @@ def _condition(
         message=message,
         observed_generation=generation,
     )
+
+
+_share_condition = lru_cache(maxsize=4096)(_make_condition)
 
 
 def disabled(desired: Desired, message: str, fields: Mapping[str, Any]) -> Verdict:

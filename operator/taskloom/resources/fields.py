@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
@@ -39,6 +40,7 @@ def bounded(low: int, high: int) -> object:
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+@lru_cache(maxsize=1024)
 def parse_duration(text: str) -> timedelta:
     """Read a `Duration` such as ``1h30m``."""
     parts = re.findall(r"([0-9]+)(ms|s|m|h)", text)

@@ -4,14 +4,20 @@ SQLAlchemy's own way to run a text costs about twice the processor time of the s
 these run many times for each event, so they take the short way.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import msgspec
 from psycopg import AsyncConnection as Driver
 from psycopg import Error
 from psycopg.rows import namedtuple_row
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+T = TypeVar("T")
+
+_BATCH = 200
+"""Rows that are read or written before others have their turn."""
 
 
 class Rows:
@@ -60,6 +66,22 @@ def _driver(connection: AsyncConnection) -> "Driver[Any]":
     if pooled is None:
         raise RuntimeError("the connection is not open")
     return cast("Driver[Any]", pooled.connection.driver_connection)
+
+
+async def read_rows(rows: Iterable[Any], read: Callable[[Any], T]) -> list[T]:
+    """Read rows one by one, letting others have their turn in between."""
+    made: list[T] = []
+    for row in rows:
+        made.append(read(row))
+        if len(made) % _BATCH == 0:
+            await asyncio.sleep(0)
+    return made
+
+
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut what is to be written into pieces that go to the database at once."""
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]
 
 
 def as_parameter(rows: Sequence[Mapping[str, Any]]) -> str:

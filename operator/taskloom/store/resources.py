@@ -1,6 +1,6 @@
 """Declared resources and their statuses, where no cluster keeps them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from taskloom.store.driver import batches, read_rows
 from taskloom.store.tables import resources
 
 
@@ -28,6 +29,35 @@ class StoredResource:
     created_on: datetime
 
 
+class JsonObject(Mapping[str, Any]):
+    """A JSON object kept as its text, and read whenever it is asked for something.
+
+    Of many resources few are asked.
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __getitem__(self, name: str) -> Any:
+        return read(self)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(read(self))
+
+    def __len__(self) -> int:
+        return len(read(self))
+
+
+def read(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a JSON object as a dict, read once."""
+    if not isinstance(value, JsonObject):
+        return value
+    made: dict[str, Any] = msgspec.json.decode(value.text)
+    return made
+
+
 class Resources:
     """The resources table."""
 
@@ -39,31 +69,25 @@ class Resources:
         result = await self._connection.execute(
             select(resources).order_by(resources.c.kind, resources.c.namespace, resources.c.name)
         )
-        return [_row_to_resource(row) for row in result]
+        return await read_rows(result, _row_to_resource)
 
     async def put(self, resource: StoredResource) -> None:
         """Insert or replace one; its first `created_on` stays."""
-        values = {
-            "generation": resource.generation,
-            "digest": resource.digest,
-            "spec": msgspec.json.encode(resource.spec).decode(),
-            "status": msgspec.json.encode(resource.status).decode(),
-            "place": resource.place,
-        }
-        await self._connection.execute(
-            insert(resources)
-            .values(
-                kind=resource.kind,
-                namespace=resource.namespace,
-                name=resource.name,
-                created_on=resource.created_on,
-                **values,
-            )
-            .on_conflict_do_update(
-                index_elements=["kind", "namespace", "name"],
-                set_={**values, "modified_on": func.now()},
-            )
+        await self.put_all([resource])
+
+    async def put_all(self, found: Sequence[StoredResource]) -> None:
+        """Insert or replace several, as `put` does one."""
+        if not found:
+            return
+        statement = insert(resources)
+        excluded = statement.excluded
+        changes = {name: excluded[name] for name in _CHANGING}
+        statement = statement.on_conflict_do_update(
+            index_elements=["kind", "namespace", "name"],
+            set_={**changes, "modified_on": func.now()},
         )
+        for batch in batches(found):
+            await self._connection.execute(statement, [_resource_to_row(item) for item in batch])
 
     async def remove(self, kind: str, namespace: str, name: str) -> None:
         """Delete one."""
@@ -76,6 +100,29 @@ class Resources:
         )
 
 
+_CHANGING = ("generation", "digest", "spec", "status", "place")
+
+
+def _resource_to_row(resource: StoredResource) -> dict[str, Any]:
+    return {
+        "kind": resource.kind,
+        "namespace": resource.namespace,
+        "name": resource.name,
+        "generation": resource.generation,
+        "digest": resource.digest,
+        "spec": _text(resource.spec),
+        "status": _text(resource.status),
+        "place": resource.place,
+        "created_on": resource.created_on,
+    }
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    if isinstance(value, JsonObject):
+        return value.text
+    return msgspec.json.encode(value).decode()
+
+
 def _row_to_resource(row: Any) -> StoredResource:
     return StoredResource(
         kind=row.kind,
@@ -83,8 +130,8 @@ def _row_to_resource(row: Any) -> StoredResource:
         name=row.name,
         generation=row.generation,
         digest=row.digest,
-        spec=msgspec.json.decode(row.spec),
-        status=msgspec.json.decode(row.status),
+        spec=JsonObject(row.spec),
+        status=JsonObject(row.status),
         place=row.place,
         created_on=row.created_on,
     )

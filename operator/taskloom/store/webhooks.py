@@ -1,19 +1,19 @@
 """Client apps and webhook subscriptions; what may hold a secret is sealed on the way in."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Table, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.deliveries import DeliveryState
 from taskloom.domain.secret import Secret
 from taskloom.domain.webhooks import ClientApp, DeliveryOptions, FormerSecrets, Subscription
-from taskloom.store.driver import run
+from taskloom.store.driver import batches, read_rows, run
 from taskloom.store.sealing import Sealer
 from taskloom.store.tables import client_apps, deliveries, webhook_subscriptions
 from taskloom.store.targets import json_to_target, target_to_json
@@ -31,7 +31,7 @@ class Webhooks:
         result = await self._connection.execute(
             select(client_apps).order_by(client_apps.c.created_on, client_apps.c.id)
         )
-        return [self._row_to_client(row) for row in result]
+        return await read_rows(result, self._row_to_client)
 
     async def client_by_key(self, api_key: str) -> ClientApp | None:
         """Find a client app by its API key."""
@@ -43,6 +43,14 @@ class Webhooks:
 
     async def put_client(self, client: ClientApp) -> None:
         """Insert a client app, or replace the one with its id."""
+        await self.put_clients([client])
+
+    async def put_clients(self, clients: Sequence[ClientApp]) -> None:
+        """Insert client apps, or replace those with their ids."""
+        for batch in batches(clients):
+            await self._put(client_apps, [self._client_to_row(client) for client in batch])
+
+    def _client_to_row(self, client: ClientApp) -> dict[str, Any]:
         secrets = {
             "api_secret": client.api_secret.reveal(),
             "signing_secret": client.signing_secret.reveal(),
@@ -51,7 +59,8 @@ class Webhooks:
         if former is not None:
             secrets["former_api_secret"] = former.api_secret.reveal()
             secrets["former_signing_secret"] = former.signing_secret.reveal()
-        values = {
+        return {
+            "id": client.id,
             "name": client.name,
             "api_key": client.api_key,
             "secrets": self._sealer.seal(secrets),
@@ -62,13 +71,21 @@ class Webhooks:
             "former_valid_until": None if former is None else former.valid_until,
             "managed_by": client.managed_by,
         }
+
+    async def _put(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        statement = insert(table)
+        changes = {name: statement.excluded[name] for name in rows[0] if name != "id"}
         await self._connection.execute(
-            insert(client_apps)
-            .values(id=client.id, **values)
-            .on_conflict_do_update(
-                index_elements=["id"], set_={**values, "modified_on": func.clock_timestamp()}
-            )
+            statement.on_conflict_do_update(
+                index_elements=["id"], set_={**changes, "modified_on": func.clock_timestamp()}
+            ),
+            rows,
         )
+
+    async def client_ids(self) -> frozenset[UUID]:
+        """List the ids of all client apps."""
+        result = await self._connection.execute(select(client_apps.c.id))
+        return frozenset(result.scalars())
 
     async def remove_client(self, client_id: UUID) -> None:
         """Delete a client app and, with it, its subscriptions and what was to be delivered."""
@@ -86,7 +103,7 @@ class Webhooks:
                 webhook_subscriptions.c.created_on, webhook_subscriptions.c.id
             )
         )
-        return [self._row_to_subscription(row) for row in result]
+        return await read_rows(result, self._row_to_subscription)
 
     async def interests(self) -> list[tuple[UUID, tuple[str, ...], str | None]]:
         """List what subscriptions want: id, globs of event keys, filter.
@@ -104,7 +121,17 @@ class Webhooks:
 
     async def put_subscription(self, subscription: Subscription) -> None:
         """Insert a subscription, or replace the one with its id."""
-        values = {
+        await self.put_subscriptions([subscription])
+
+    async def put_subscriptions(self, subscriptions: Sequence[Subscription]) -> None:
+        """Insert subscriptions, or replace those with their ids."""
+        for batch in batches(subscriptions):
+            rows = [self._subscription_to_row(subscription) for subscription in batch]
+            await self._put(webhook_subscriptions, rows)
+
+    def _subscription_to_row(self, subscription: Subscription) -> dict[str, Any]:
+        return {
+            "id": subscription.id,
             "client_id": subscription.client_id,
             "event_keys": msgspec.json.encode(subscription.event_keys).decode(),
             "filter": subscription.filter,
@@ -117,13 +144,6 @@ class Webhooks:
             "disabled_reason": subscription.disabled_reason,
             "managed_by": subscription.managed_by,
         }
-        await self._connection.execute(
-            insert(webhook_subscriptions)
-            .values(id=subscription.id, **values)
-            .on_conflict_do_update(
-                index_elements=["id"], set_={**values, "modified_on": func.clock_timestamp()}
-            )
-        )
 
     async def subscriptions_by_ids(
         self, ids: Collection[UUID]

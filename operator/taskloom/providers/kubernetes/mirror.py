@@ -16,6 +16,7 @@ from taskloom.providers.kubernetes.objects import DATA, OURS, Body, metadata_of,
 from taskloom.providers.kubernetes.references import references_of
 from taskloom.providers.kubernetes.scope import Scope
 from taskloom.reconcilers.snapshot import DataObject, Declared, Key, Refused, Snapshot
+from taskloom.reconcilers.specs import digest_of
 from taskloom.resources.validate import validate
 
 PROVIDER = "kubernetes"
@@ -97,6 +98,10 @@ class Mirror:
     def data(self, key: Key) -> Data | None:
         """Give what is known of a ConfigMap or Secret; None if nothing is."""
         return self._data.get(key)
+
+    def selects(self, seen: Seen) -> bool:
+        """Tell whether an object is this installation's business."""
+        return self._scope.selects(seen.labels)
 
     def selected(self) -> list[tuple[Key, Seen]]:
         """List the objects that are this installation's business."""
@@ -286,7 +291,7 @@ def _see(key: Key, body: Body, before: Seen | None) -> Seen:
         generation=generation,
         labels=labels,
         status=status,
-        declared=Declared(resource=made),
+        declared=Declared(resource=made, digest=digest_of(made)),
         references=references_of(made),
         deleted=deleted,
         finalizers=finalizers,

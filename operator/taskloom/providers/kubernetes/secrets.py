@@ -1,7 +1,7 @@
 """Generated credentials as Secrets: adopted where they are there, never made anew over others'."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -9,7 +9,7 @@ import structlog
 from taskloom.domain.secret import Secret
 from taskloom.errors import Conflict, Forbidden, NotFound
 from taskloom.providers.kubernetes.cluster import Cluster
-from taskloom.providers.kubernetes.mirror import Data, Mirror
+from taskloom.providers.kubernetes.mirror import Data, Mirror, Seen
 from taskloom.providers.kubernetes.objects import DATA, OURS, SECRETS, Body, metadata_of
 from taskloom.reconcilers.snapshot import Key
 from taskloom.resources.client_app import ClientApp
@@ -133,7 +133,7 @@ class ClusterSecrets:
 
     def _owner(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Find the ClientApp that a Secret goes with."""
-        for key, seen in self._mirror.selected():
+        for key, seen in self._candidates(namespace, name):
             app = None if seen.declared is None else seen.declared.resource
             if key[:2] != ("ClientApp", namespace) or not isinstance(app, ClientApp):
                 continue
@@ -151,6 +151,14 @@ class ClusterSecrets:
                 "blockOwnerDeletion": False,
             }
         return None
+
+    def _candidates(self, namespace: str, name: str) -> Iterator[tuple[Key, Seen]]:
+        """Give the objects that a Secret may go with: first the one whose name it has."""
+        key: Key = ("ClientApp", namespace, name.removesuffix("-credentials"))
+        seen = self._mirror.seen(key)
+        if seen is not None and self._mirror.selects(seen):
+            yield key, seen
+        yield from self._mirror.selected()
 
 
 async def look_up(cluster: Cluster, mirror: Mirror, key: Key) -> None:
