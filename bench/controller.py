@@ -46,7 +46,7 @@ _CHANGES = 5
 
 async def _until(holds: Callable[[], bool], pause: float, seconds: float = 1800) -> None:
     async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(holds):
+        while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - it tells nobody itself
             await asyncio.sleep(pause)
 
 
