@@ -84,10 +84,12 @@ class EngineContract:
         with pytest.raises(Conflict):
             await play.engine.undeploy([deployed.definition_id])
         assert 1 == await play.engine.running_instances("workflow")
+        assert {"workflow": 1} == await play.engine.running_by_workflow()
         await play.do("a")
         await play.engine.undeploy([deployed.definition_id])
 
         assert 0 == await play.engine.running_instances("workflow")
+        assert {} == await play.engine.running_by_workflow()
         with pytest.raises(NotFound):
             await play.again()
 

@@ -128,13 +128,15 @@ async def test_a_deleted_workflow_waits_for_its_instances(
 async def test_a_workflow_without_instances_goes_in_seconds(
     cluster: Api, namespace: str, operate: Start, rows: Database
 ) -> None:
-    """Its rows are gone before it is."""
+    """Its rows are gone before it is; its figures are in the first status."""
     wait = resource(
         "Workflow", "wait", namespace, {"deletionPolicy": "Delete", "bpmn": {"inline": MODEL}}
     )
     cluster.apply(wait)
     await operate()
     await until(lambda: condition(cluster, wait) == ("True", "Reconciled", 1))
+
+    assert 0 == found(cluster, wait)["status"]["runningInstances"]
 
     await asyncio.to_thread(cluster.delete, wait)
     await until(lambda: gone(cluster, wait), 5)

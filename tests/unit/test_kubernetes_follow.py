@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,15 +14,23 @@ from taskloom.providers.kubernetes.mirror import Mirror
 from taskloom.providers.kubernetes.objects import OURS
 from taskloom.providers.kubernetes.scope import Scope, read_scope
 from taskloom.reconcilers.desired import Desired
+from taskloom.reconcilers.figures import Look
 from taskloom.reconcilers.reconcile import Report
-from taskloom.reconcilers.snapshot import Snapshot
-from taskloom.reconcilers.verdict import programmed
+from taskloom.reconcilers.snapshot import Key, Snapshot
+from taskloom.reconcilers.verdict import Verdict, programmed
 from taskloom.runtime.pulse import Pulse
 from taskloom.testing.cluster import FakeCluster
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 QUICK = Rhythm(
-    quiet=0.01, tick=0.005, burst=0.5, resync=60, retry=0.005, longest_retry=0.01, relist=60
+    quiet=0.01,
+    tick=0.005,
+    burst=0.5,
+    resync=60,
+    retry=0.005,
+    longest_retry=0.01,
+    relist=60,
+    glance=0.005,
 )
 
 
@@ -65,6 +73,7 @@ class Plant:
     failures: list[Exception] = field(default_factory=list)
     due: list[datetime | None] = field(default_factory=list)
     running: bool = False  # whether instances of deleted workflows run
+    look: Look | None = None
     holds: list[asyncio.Event] = field(default_factory=list)
     pulses: dict[Reason, Pulse] = field(default_factory=dict)
 
@@ -85,7 +94,7 @@ class Plant:
             )
             verdicts[resource.key] = programmed(desired, {})
         due = self.due.pop(0) if self.due else None
-        return Report(verdicts=verdicts, changes=0, due=due, released=released)
+        return Report(verdicts=verdicts, changes=0, due=due, released=released, look=self.look)
 
     @contextlib.asynccontextmanager
     async def following(
@@ -485,3 +494,34 @@ async def test_a_policy_changed_while_it_waits_lets_a_workflow_go() -> None:
         plant.cluster.put(workflow("buy", "models"))
 
         await until(lambda: plant.cluster.find("Workflow", "shop", "buy") is None)
+
+
+async def test_what_changes_without_being_declared_is_told() -> None:
+    """A look between two reconciliations writes the statuses that it changes, and only those."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    plant.cluster.put(mapping("other"))
+    results: list[dict[Key, Verdict] | Exception] = [Unavailable(), ValueError()]
+    key = ("EventMapping", "shop", "m")
+
+    async def look() -> Mapping[Key, Verdict]:
+        if not results:
+            return {}
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    plant.look = look
+    async with plant.following():
+        await until(lambda: not results and plant.ready("m") is not None)
+        written = plant.cluster.count("apply-status")
+        kept = plant.cluster.find(*key)
+        assert kept is not None
+        resource = plant.snapshots[-1].resources[0].resource
+        desired = Desired(resource=resource, manager="test", generation=1, created_on=NOW)
+        results.append({key: programmed(desired, {}, message="by figures")})
+        await until(lambda: "by figures" in str(plant.cluster.find(*key)))
+
+    assert 1 == len(plant.snapshots)
+    assert written + 1 == plant.cluster.count("apply-status")

@@ -19,6 +19,7 @@ from taskloom.providers.files.credentials import CredentialFiles
 from taskloom.providers.files.follow import follow_folder
 from taskloom.reconcilers.credentials import CredentialStore
 from taskloom.reconcilers.drift import Applied
+from taskloom.reconcilers.figures import Live
 from taskloom.reconcilers.reconcile import Report, reconcile
 from taskloom.reconcilers.runners import Runners
 from taskloom.reconcilers.snapshot import Snapshot
@@ -154,13 +155,20 @@ def _controller_services(parts: Parts) -> Mapping[str, Service]:
         return {}
     credentials = CredentialFiles(parts.settings.data_dir)
     runners = runners_of(parts, no_pods="a folder's sources have no pods of their own")
+    live = Live()
 
     async def follow() -> None:
         applied = Applied()
         await follow_folder(
             folder,
             lambda snapshot: _reconcile(
-                parts, parts.services, snapshot, credentials, runners=runners, applied=applied
+                parts,
+                parts.services,
+                snapshot,
+                credentials,
+                runners=runners,
+                applied=applied,
+                live=live,
             ),
             asyncio.Event(),
             changed=parts.asked,
@@ -209,6 +217,7 @@ def _leading(
     fenced: Services | None = None
     applied = Applied()
     runners = runners_of(parts, no_pods="this installation makes no pods for sources")
+    live = Live()
 
     async def reconcile_in_term(snapshot: Snapshot, credentials: CredentialStore) -> Report:
         nonlocal fenced
@@ -218,7 +227,7 @@ def _leading(
             # The engine takes part in transactions of these.
             fenced = replace(services, tasks=tasks, workflows=workflows)
         return await _reconcile(
-            parts, fenced, snapshot, credentials, runners=runners, applied=applied
+            parts, fenced, snapshot, credentials, runners=runners, applied=applied, live=live
         )
 
     return reconcile_in_term
@@ -240,6 +249,7 @@ async def _reconcile(
     *,
     runners: Runners,
     applied: Applied,
+    live: Live,
 ) -> Report:
     try:
         return await reconcile(
@@ -249,6 +259,7 @@ async def _reconcile(
             topics=parts.registry.installed_topics(),
             runners=runners,
             applied=applied,
+            live=live,
         )
     finally:
         parts.reconciled.set()

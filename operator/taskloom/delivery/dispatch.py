@@ -18,7 +18,7 @@ import structlog
 
 from taskloom.delivery.answer import judge
 from taskloom.delivery.request import Scheme, Signing, build_request
-from taskloom.domain.deliveries import Attempt, ClaimedDelivery, DeliveryState
+from taskloom.domain.deliveries import Attempt, ClaimedDelivery, DeliveryState, tally
 from taskloom.domain.egress import EgressPolicy
 from taskloom.domain.retry import (
     Action,
@@ -205,6 +205,12 @@ class Dispatcher:
                     (settled.attempt, _STATES[settled.decision.action], settled.decision.at)
                     for settled in batch
                 ]
+            )
+            await tx.delivery_health.add(
+                tally(
+                    (settled.subscription_id, settled.attempt, _STATES[settled.decision.action])
+                    for settled in batch
+                )
             )
             for settled in batch:
                 if settled.spared_until is not None:

@@ -8,8 +8,9 @@
       └───► dead      schedule used up, endpoint gone, or subscription disabled
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -64,3 +65,61 @@ class Attempt:
     error: str | None
     response_headers: str | None  # JSON text
     response_body: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What some attempts say of a subscription's endpoint.
+
+    `failures` counts those after the last success; `status` is the last answer's, `error` says why
+    the last failure failed.
+    """
+
+    subscription_id: UUID
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    status: int | None = None
+    error: str | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFigures:
+    """How deliveries to a subscription went of late; `disabled` says why it was given up."""
+
+    subscription_id: UUID
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    last_status: int | None
+    last_error: str | None
+    consecutive_failures: int
+    pending: int
+    disabled: str | None
+
+
+LONGEST_ERROR = 512
+
+
+def tally(attempts: Iterable[tuple[UUID, Attempt, DeliveryState]]) -> list[Tally]:
+    """Sum attempts up by subscription, in the order in which they ended."""
+    sums: dict[UUID, Tally] = {}
+    for subscription_id, attempt, state in sorted(attempts, key=lambda item: _end(item[1])):
+        before = sums.get(subscription_id) or Tally(subscription_id=subscription_id)
+        status = before.status if attempt.status is None else attempt.status
+        if state is DeliveryState.DELIVERED:
+            after = replace(before, last_success_at=_end(attempt), status=status, failures=0)
+        else:
+            error = attempt.error or f"the endpoint answered {attempt.status}"
+            after = replace(
+                before,
+                last_failure_at=_end(attempt),
+                status=status,
+                error=error[:LONGEST_ERROR],
+                failures=before.failures + 1,
+            )
+        sums[subscription_id] = after
+    return list(sums.values())
+
+
+def _end(attempt: Attempt) -> datetime:
+    return attempt.started_at + timedelta(milliseconds=attempt.milliseconds)

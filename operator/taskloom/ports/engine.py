@@ -284,6 +284,10 @@ class WorkflowEngine(Protocol):
         """Count the active instances of all versions of a workflow."""
         ...
 
+    async def running_by_workflow(self) -> Mapping[str, int]:
+        """Count the active instances of every workflow that has some, by its key."""
+        ...
+
     async def history(self, root_instance_ids: Sequence[str]) -> Sequence[ActivityRecord]:
         """List what happened below these root instances, oldest first."""
         ...

@@ -4,6 +4,7 @@ from asyncio import to_thread
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from taskloom.reconcilers.drift import Applied
 from taskloom.reconcilers.event_mappings import plan_event_mappings
 from taskloom.reconcilers.event_sinks import plan_event_sinks
 from taskloom.reconcilers.event_sources import plan_event_sources
+from taskloom.reconcilers.figures import Live, Look
 from taskloom.reconcilers.issue import issue_credentials
 from taskloom.reconcilers.runners import HTTP_ONLY, Runners
 from taskloom.reconcilers.settle import Plan, Row
@@ -69,6 +71,7 @@ class Report:
 
     `retry` asks for another one soon, as a part did not answer; `due` is when the next one is
     needed although nothing changes.
+    `look` tells later what has changed without anybody declaring it.
     `released` names the leaving objects that nothing keeps from going any more.
     `engine_error` says that it was the engine or its database that did not answer, so that nothing
     is told of what needs it.
@@ -81,6 +84,7 @@ class Report:
     retry: bool = False
     due: datetime | None = None
     released: frozenset[Key] = frozenset()
+    look: Look | None = None
     engine_error: str = ""
     repaired: Mapping[Key, str] = field(default_factory=dict)
     remade: Mapping[Key, str] = field(default_factory=dict)
@@ -120,10 +124,12 @@ async def reconcile(
     topics: frozenset[str],
     runners: Runners = HTTP_ONLY,
     applied: Applied | None = None,
+    live: Live | None = None,
 ) -> Report:
     """Make the database what the snapshot declares, and store what became of each object.
 
     `topics` are those that commands installed in the workers run, `runners` what runs sources.
+    `live` remembers figures from one reconciliation to the next; without it they are read anew.
     The same snapshot again changes nothing.
     `applied` remembers from one time to the next how the rows were left, so that drift is found.
     """
@@ -153,6 +159,8 @@ async def reconcile(
     _tell_refusals(run, outlook)
     repaired = applied.finish(look=snapshot.look)
     _tell_drift(run, repaired)
+    live = live or Live()
+    run.verdicts = await live.complete(services, run.verdicts)
     records = await to_thread(remember, outlook, run.verdicts, memory, now)
     async with services.tasks.begin() as tx:
         for stored in outlook.forgotten:
@@ -166,6 +174,7 @@ async def reconcile(
         retry=run.retry,
         due=min((at for at in run.moments if at > now), default=None),
         released=run.released,
+        look=partial(live.look, services),
         engine_error=engine_error,
         repaired=repaired,
         remade=run.remade,

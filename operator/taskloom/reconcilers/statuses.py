@@ -1,7 +1,7 @@
 """Remembered objects: their generations, and the statuses that are told of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -161,6 +161,12 @@ def _is_told(
         and place in (None, before.place)
         and verdict.stands(read(before.status), before.generation)
     )
+
+
+def retell(stored: StoredResource, verdict: Verdict, now: datetime) -> StoredResource:
+    """Give a remembered object another status, of the same form of it."""
+    former = stored.status.get("conditions", [])
+    return replace(stored, status=_status(verdict, former, stored.generation, now))
 
 
 def _desired(

@@ -276,7 +276,25 @@ def _make_condition(
 _share_condition = lru_cache(maxsize=4096)(_make_condition)
 
 
+def given_up(verdict: Verdict, message: str) -> Verdict:
+    """Tell that a receiver was given up since the verdict was made."""
+    generation = verdict.conditions[0].observed_generation
+    reason = Reason.DISABLED_AFTER_FAILURES
+    told = _failed(generation, reason, message, stalled=True)
+    return replace(told, fields=verdict.fields)
+
+
+def also_degraded(verdict: Verdict, reason: Reason, message: str) -> Verdict:
+    """Tell in addition what does not go as it should; what was told of that already stays."""
+    others = [c for c in verdict.conditions if c.type is not ConditionType.DEGRADED]
+    known = [c.message for c in verdict.conditions if c.type is ConditionType.DEGRADED]
+    generation = verdict.conditions[0].observed_generation
+    text = "; ".join([message, *known])
+    condition = _condition(generation, ConditionType.DEGRADED, _TRUE, reason, text)
+    return replace(verdict, conditions=(*others, condition))
+
+
 def disabled(desired: Desired, message: str, fields: Mapping[str, Any]) -> Verdict:
     """Tell that a receiver was given up."""
     verdict = _failed(desired.generation, Reason.DISABLED_AFTER_FAILURES, message, stalled=True)
-    return Verdict(conditions=verdict.conditions, fields=fields)
+    return replace(verdict, fields=fields)

@@ -1,6 +1,6 @@
 """Declared resources and their statuses, where no cluster keeps them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,8 +10,14 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from taskloom.store.driver import batches, read_rows
+from taskloom.store.driver import as_parameter, batches, read_rows, run
 from taskloom.store.tables import resources
+
+_SOME = """
+SELECT r.* FROM resources AS r
+JOIN jsonb_to_recordset(%s::jsonb) AS k (kind text, namespace text, name text)
+    ON r.kind = k.kind AND r.namespace = k.namespace AND r.name = k.name
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,12 @@ class Resources:
         )
         for batch in batches(found):
             await self._connection.execute(statement, [_resource_to_row(item) for item in batch])
+
+    async def some(self, keys: Iterable[tuple[str, str, str]]) -> list[StoredResource]:
+        """List those of these kinds, namespaces and names."""
+        rows = [dict(zip(("kind", "namespace", "name"), key, strict=True)) for key in keys]
+        result = await run(self._connection, _SOME, (as_parameter(rows),))
+        return [_row_to_resource(row) for row in result]
 
     async def remove(self, kind: str, namespace: str, name: str) -> None:
         """Delete one."""

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 from taskloom.errors import Permanent
 from taskloom.store.commands import Commands
 from taskloom.store.deliveries import Deliveries
+from taskloom.store.delivery_health import DeliveryHealth
 from taskloom.store.events import Events
 from taskloom.store.jobs import Jobs
 from taskloom.store.ledger import Ledger
@@ -85,6 +86,11 @@ class Transaction:
     def deliveries(self) -> Deliveries:
         """Deliveries and their attempts."""
         return Deliveries(self.connection)
+
+    @cached_property
+    def delivery_health(self) -> DeliveryHealth:
+        """How deliveries to each subscription went of late."""
+        return DeliveryHealth(self.connection)
 
     @cached_property
     def webhooks(self) -> Webhooks:

@@ -15,7 +15,12 @@ from taskloom.domain.secret import Secret
 from taskloom.domain.webhooks import ClientApp, DeliveryOptions, FormerSecrets, Subscription
 from taskloom.store.driver import batches, read_rows, run
 from taskloom.store.sealing import Sealer
-from taskloom.store.tables import client_apps, deliveries, webhook_subscriptions
+from taskloom.store.tables import (
+    client_apps,
+    deliveries,
+    delivery_health,
+    webhook_subscriptions,
+)
 from taskloom.store.targets import json_to_target, target_to_json
 
 
@@ -95,6 +100,7 @@ class Webhooks:
         subscriptions = list(result.scalars())
         await self._connection.execute(delete(client_apps).where(client_apps.c.id == client_id))
         await self._give_up(subscriptions)
+        await self._forget_health(subscriptions)
 
     async def subscriptions(self) -> list[Subscription]:
         """List every subscription, oldest first."""
@@ -166,6 +172,7 @@ class Webhooks:
             delete(webhook_subscriptions).where(webhook_subscriptions.c.id == subscription_id)
         )
         await self._give_up([subscription_id])
+        await self._forget_health([subscription_id])
 
     async def pause_subscription(self, subscription_id: UUID, until: datetime) -> None:
         """Send nothing to a subscription until then; what waits, waits."""
@@ -199,6 +206,11 @@ class Webhooks:
                 deliveries.c.state == DeliveryState.PENDING,
             )
             .values(state=DeliveryState.DEAD, finished_at=func.now(), leased_until=None)
+        )
+
+    async def _forget_health(self, subscription_ids: Sequence[UUID]) -> None:
+        await self._connection.execute(
+            delete(delivery_health).where(delivery_health.c.subscription_id.in_(subscription_ids))
         )
 
     def _row_to_client(self, row: Any) -> ClientApp:

@@ -3,6 +3,7 @@
 It joins no transaction, and nothing in it survives the process.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -190,6 +191,10 @@ class InMemoryEngine:
     async def running_instances(self, workflow_key: str) -> int:
         """Count the active instances of all versions of a workflow."""
         return sum(self._rows.lives[i].workflow_key == workflow_key for i in self._rows.states)
+
+    async def running_by_workflow(self) -> Mapping[str, int]:
+        """Count the active instances of every workflow that has some, by its key."""
+        return Counter(self._rows.lives[i].workflow_key for i in self._rows.states)
 
     async def history(self, root_instance_ids: Sequence[str]) -> Sequence[ActivityRecord]:
         """List what happened below these root instances, oldest first."""

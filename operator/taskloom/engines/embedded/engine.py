@@ -170,6 +170,11 @@ class EmbeddedEngine:
         async with self._database.begin() as tx:
             return await queries.count_running(tx.connection, records.storable(workflow_key))
 
+    async def running_by_workflow(self) -> Mapping[str, int]:
+        """Count the active instances of every workflow that has some, by its key."""
+        async with self._database.begin() as tx:
+            return await queries.count_running_by_workflow(tx.connection)
+
     async def history(self, root_instance_ids: Sequence[str]) -> Sequence[ActivityRecord]:
         """List what happened below these root instances, oldest first."""
         async with self._database.begin() as tx:

@@ -74,6 +74,17 @@ async def count_running(connection: AsyncConnection, workflow_key: str) -> int:
     return int((await connection.execute(query)).scalar_one())
 
 
+async def count_running_by_workflow(connection: AsyncConnection) -> dict[str, int]:
+    """Count the active instances by workflow."""
+    table = tables.instances
+    rows = await connection.execute(
+        select(table.c.workflow_key, func.count())
+        .where(table.c.state == InstanceState.ACTIVE)
+        .group_by(table.c.workflow_key)
+    )
+    return {key: int(count) for key, count in rows}
+
+
 async def list_history(
     connection: AsyncConnection, root_ids: Sequence[str]
 ) -> list[ActivityRecord]:

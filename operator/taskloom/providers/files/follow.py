@@ -11,6 +11,7 @@ import structlog
 from taskloom.errors import Temporary
 from taskloom.providers.files.read import merge, read_folder
 from taskloom.providers.files.watch import watch_folder
+from taskloom.reconcilers.figures import Look
 from taskloom.reconcilers.reconcile import Report
 from taskloom.reconcilers.snapshot import Problem, Snapshot
 
@@ -18,6 +19,7 @@ log = structlog.get_logger()
 
 RESYNC_SECONDS = 60.0
 """A look without a change: what an object waits for may have come by another way."""
+GLANCE_SECONDS = 2.0
 _LONGEST_RETRY = 30.0
 
 
@@ -43,9 +45,10 @@ async def follow_folder(
     state: Snapshot | None = None
     told: frozenset[Problem] = frozenset()
     wait, retries = 0.0, 0
+    report: Report | None = None
     try:
         while not stop.is_set():
-            await _wait(changed, watcher, wait)
+            await _wait_and_look(changed, watcher, wait, None if report is None else report.look)
             if stop.is_set():
                 return
             if watcher.done():
@@ -107,6 +110,24 @@ async def _watch(
 ) -> None:
     async for _ in watch_folder(folder, stop, poll_seconds=poll_seconds):
         changed.set()
+
+
+async def _wait_and_look(
+    changed: asyncio.Event, watcher: asyncio.Task[None], seconds: float, look: Look | None
+) -> None:
+    """Wait for a change, and look meanwhile at what changes without one."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + seconds
+    while not changed.is_set() and not watcher.done() and clock() < end:
+        await _wait(changed, watcher, min(GLANCE_SECONDS, end - clock()))
+        if look is None or changed.is_set():
+            continue
+        try:
+            await look()  # what it finds it stores
+        except Temporary as error:
+            log.debug("files.glance-later", error=error.message)
+        except Exception:
+            log.exception("files.glance-failed")
 
 
 async def _wait(changed: asyncio.Event, watcher: asyncio.Task[None], seconds: float) -> None:

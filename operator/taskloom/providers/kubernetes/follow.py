@@ -24,6 +24,7 @@ from taskloom.providers.kubernetes.announce import Announcer
 from taskloom.providers.kubernetes.cluster import Cluster
 from taskloom.providers.kubernetes.feed import Feed
 from taskloom.providers.kubernetes.finalizer import keep_finalizers
+from taskloom.providers.kubernetes.glance import Glance
 from taskloom.providers.kubernetes.mirror import Mirror, News, Seen
 from taskloom.providers.kubernetes.notices import Notice, notices_of
 from taskloom.providers.kubernetes.objects import DATA, OURS, Body, ResourceType
@@ -62,6 +63,8 @@ class Rhythm:
     """The least between two looks at everything, when the watch had to begin anew."""
     tick: float = 0.5
     """The least often that parts are seen to, and a sign of life is shown."""
+    glance: float = 2.0
+    """The least between two looks at what changes without anybody declaring it."""
     grace: float = 10.0
     """How long an outage lasts before the objects in force are told of it."""
 
@@ -106,6 +109,7 @@ class Follower:
         self._feed = Feed()
         self._looking = False  # whether the next reconciliation is a look at everything
         self._moment: datetime | None = None  # when the next reconciliation is due in any case
+        self._glance = Glance(self._rhythm.glance)
         self._outages = Outages(surroundings.pulses, self._rhythm.grace)
         self._vitals = surroundings.vitals
         self._asked = surroundings.asked
@@ -123,6 +127,7 @@ class Follower:
                 await self._work()
         finally:
             self._vitals.end(_SIGN)
+            await self._glance.end()
             await self._end()
 
     async def _pass_on(self) -> None:
@@ -148,6 +153,7 @@ class Follower:
                 due = clock()
             if clock() < due:
                 await self._tell_outage()
+                await self._tell_glance()
                 continue
             well = True
             if clock() >= look:
@@ -184,6 +190,7 @@ class Follower:
     async def _attempt(self) -> bool:
         """Reconcile once and tell of it; give whether that is all for now."""
         self._moment = None
+        await self._glance.end()
         try:
             await self._look_up()
         except Temporary as error:
@@ -210,6 +217,7 @@ class Follower:
         self._announce_remade(judged, report.remade)
         held = await keep_finalizers(self._cluster, self._mirror, judged, report.released)
         count = await self._tell(judged, report.verdicts)
+        self._glance.begin(judged, report.look)
         if report.changes or count:
             ready = sum(verdict.ready for verdict in report.verdicts.values())
             log.info(
@@ -281,6 +289,13 @@ class Follower:
             judged = dict(self._mirror.selected())
             log.warning("kubernetes.outage-lasts", reason=outage.reason, error=outage.error)
             await self._tell(judged, verdicts_of(judged, outage))
+
+    async def _tell_glance(self) -> None:
+        """Tell what has changed without anybody declaring it."""
+        if self._outages.of(Reason.DATABASE_UNAVAILABLE) is None:
+            judged, verdicts = self._glance.take()
+            if verdicts:
+                await self._tell(judged, verdicts)
 
     def _beat(self) -> None:
         """Show a sign of life; where looks are rare it need not be often."""
