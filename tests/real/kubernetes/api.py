@@ -99,9 +99,9 @@ class Api:
         """Run kubectl and give what it prints; its complaint is the error's."""
         return self._run("kubectl", f"--cache-dir={self._cache}", *arguments, given=given)
 
-    def helm(self, *arguments: str) -> str:
+    def helm(self, *arguments: str, given: str | None = None) -> str:
         """Run helm and give what it prints; its complaint is the error's."""
-        return self._run("helm", *arguments)
+        return self._run("helm", *arguments, given=given)
 
     def _run(self, program: str, *arguments: str, given: str | None = None) -> str:
         done = subprocess.run(

@@ -5,6 +5,7 @@ all in a `Room`.  Network policies are not enforced, as the pod network has no p
 """
 
 import contextlib
+import json
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -56,6 +57,7 @@ class Node:
             # Before the control plane: whoever watches keeps the API server from ending.
             stack.callback(room.close)
             await self._start(room)
+            self._give_storage()
             self._stack = stack.pop_all()
         return self
 
@@ -104,6 +106,24 @@ class Node:
         self._running.append(agent)
         await _until(agent, self._is_ready)
         await _until(self._running[3], _answers(f"http://{ADDRESS}:8181/ready"))
+
+    def _give_storage(self) -> None:
+        """Offer a volume to whoever claims one first, open to every user as such volumes are."""
+        folder = self._folder / "volume"
+        folder.mkdir()
+        folder.chmod(0o777)
+        volume = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "volume"},
+            "spec": {
+                "capacity": {"storage": "10Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "hostPath": {"path": str(folder)},
+            },
+        }
+        with connect(self._kubeconfig) as api:
+            api.kubectl("apply", "--filename=-", given=json.dumps(volume))
 
     async def _is_ready(self) -> bool:
         with connect(self._kubeconfig) as api:
