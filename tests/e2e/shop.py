@@ -8,7 +8,7 @@ from pathlib import Path
 
 from standardwebhooks import Webhook
 
-from tests.e2e.workload import SECONDS, Workload, wait_until
+from tests.e2e.workload import LABEL, SECONDS, Workload, wait_until
 from tests.real.kubernetes.api import Api, Json, Refusal
 
 SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
@@ -36,16 +36,16 @@ class Shop:
             ).serve()
 
     def close(self) -> None:
-        """End them."""
+        """End them, and whoever posted."""
         kinds = "deployments,services,configmaps,serviceaccounts,pods"
-        names = ("--field-selector=metadata.name!=kubernetes,metadata.name!=default",)
-        self._api.kubectl("delete", kinds, "--all", *names, f"--namespace={NAMESPACE}")
+        label = f"--selector={LABEL}=true"
+        self._api.kubectl("delete", kinds, label, f"--namespace={NAMESPACE}")
 
     def declare(self) -> None:
         """Apply the samples, and wait until each of them is in force."""
         self._api.kubectl("apply", f"--filename={SAMPLES}", f"--namespace={NAMESPACE}")
         self._api.kubectl(
-            *("wait", "--for=condition=Ready", f"--filename={SAMPLES}"),
+            *("wait", "--for=condition=Ready", f"--filename={SAMPLES}", "--recursive=false"),
             *(f"--namespace={NAMESPACE}", f"--timeout={SECONDS:g}s"),
         )
 

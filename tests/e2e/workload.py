@@ -11,6 +11,7 @@ from tests.real.kubernetes.api import Api, Json, Refusal
 
 _PROGRAMS = Path(__file__).parent / "programs"
 SECONDS = 120.0
+LABEL = "taskloom.test/workload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,8 @@ class Workload:
         self.api.kubectl("apply", "--server-side", "--filename=-", given=json.dumps(listed))
 
     def _object(self, kind: str, version: str = "v1", name: str = "") -> Json:
-        metadata = {"name": name or self.name, "namespace": self.namespace}
+        metadata: Json = {"name": name or self.name, "namespace": self.namespace}
+        metadata["labels"] = {LABEL: "true"}
         return {"apiVersion": version, "kind": kind, "metadata": metadata}
 
     def _surroundings(self) -> list[Json]:

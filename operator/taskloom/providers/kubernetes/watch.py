@@ -144,6 +144,7 @@ async def _operate(
     await kopf.operator(
         registry=registry_of(feed, references),
         settings=settings_of_watch(),
+        identity=cast("Any", "taskloom"),  # else it looks for the user's name, and a pod has none
         standalone=True,
         clusterwide=scope.namespaces is None,
         namespaces=scope.namespaces or (),
