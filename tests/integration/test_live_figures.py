@@ -216,7 +216,7 @@ async def test_an_endpoint_that_fails_is_told(bench: Bench) -> None:
     await bench.deliver(refused)
     await bench.look()
 
-    message = "5 failures in a row: connect: 127.0.0.1:9: refused"
+    message = "5 failures or more in a row, the last: connect: 127.0.0.1:9: refused"
     assert ("True", "EndpointFailing", message) == await bench.condition("Degraded")
     assert ("True", "Reconciled", "") == await bench.condition("Ready")
     assert await bench.reconcile()

@@ -88,6 +88,11 @@ async def test_a_raised_revision_rotates_the_secret(
     assert former.api_secret == client.former.api_secret
     assert 1 == found(cluster, app)["status"]["credentials"]["revision"]
 
+    events = "events.events.k8s.io", "--output=jsonpath={.items[*].reason}"
+    await until(
+        lambda: "SecretsChanged" in cluster.kubectl("get", *events, f"--namespace={namespace}")
+    )
+
     # Nothing changes now, but the overlap ends.
     await until(lambda: "previousValidUntil" not in found(cluster, app)["status"]["credentials"])
     assert (await client_of(rows)).former is None

@@ -149,3 +149,29 @@ async def test_what_cannot_be_written_is_dropped() -> None:
 
     assert 4 == cluster.count("create", "Event")
     assert 1 == len(cluster.names("Event"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({}, {"issuedAt": "10:00"}, None),
+        ({"issuedAt": "10:00"}, {"issuedAt": "10:00", "revision": 1}, None),
+        (
+            {"issuedAt": "10:00"},
+            {"issuedAt": "11:00", "previousValidUntil": "12:00"},
+            "the secrets in force are of 11:00; the former ones are good until 12:00",
+        ),
+        (
+            {"issuedAt": "10:00"},
+            {"issuedAt": "11:00"},
+            "the secrets in force are of 11:00; the former ones are refused",
+        ),
+    ],
+)
+def test_new_secrets_are_told(
+    before: dict[str, str], after: dict[str, str], expected: str | None
+) -> None:
+    """A client's first secrets are no news, its next ones are, with the end of the former."""
+    found = told({**READY, "credentials": before}, {**READY, "credentials": after})
+
+    assert ([] if expected is None else [("SecretsChanged", expected, False)]) == found

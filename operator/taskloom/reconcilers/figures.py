@@ -126,7 +126,8 @@ def _with_deliveries(verdict: Verdict, figures: Figures) -> Verdict:
         return verdict
     told = replace(verdict, fields={**verdict.fields, "delivery": _delivery(found)})
     if told.ready and found.consecutive_failures >= FAILING_AFTER:
-        text = f"{found.consecutive_failures} failures in a row: {found.last_error}"
+        # Without the count, which would make each look another message.
+        text = f"{FAILING_AFTER} failures or more in a row, the last: {found.last_error}"
         return also_degraded(told, Reason.ENDPOINT_FAILING, text)
     return told
 

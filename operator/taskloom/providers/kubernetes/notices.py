@@ -44,7 +44,7 @@ def notices_of(
         if now is not None and (was is None or was.get("message") != now.get("message")):
             reason = str(type_ if type_ is ConditionType.DRIFTED else now.get("reason"))
             found.append((reason, now, True))
-    return [
+    notices = [
         Notice(
             key=key,
             uid=uid,
@@ -55,6 +55,29 @@ def notices_of(
         )
         for reason, condition, warning in found
     ]
+    changed = _new_secrets(former.get("credentials") or {}, status.get("credentials") or {})
+    if changed is not None:
+        notices.append(
+            Notice(
+                key=key,
+                uid=uid,
+                api_version=api_version,
+                reason="SecretsChanged",
+                note=changed,
+                warning=False,
+            )
+        )
+    return notices
+
+
+def _new_secrets(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """Say that a client has other secrets than before, if so, and what became of the former."""
+    since = after.get("issuedAt")
+    if since is None or before.get("issuedAt") in (None, since):
+        return None
+    until = after.get("previousValidUntil")
+    fate = "are refused" if until is None else f"are good until {until}"
+    return f"the secrets in force are of {since}; the former ones {fate}"
 
 
 def _note(condition: Mapping[str, Any]) -> str:
