@@ -78,6 +78,13 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="The address the API listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="The port the API listens on.")
+    health_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="A port that answers /healthz, /readyz and /metrics only, whatever this "
+        "process does; none by default, as the API's port answers them too.",
+    )
     database_url: SecretStr | None = Field(
         default=None,
         description="The task database; an embedded PostgreSQL in the data folder by default.",

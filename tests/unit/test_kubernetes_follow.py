@@ -7,9 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from taskloom.domain.conditions import Reason
 from taskloom.errors import Forbidden, Unavailable
 from taskloom.providers.kubernetes.follow import Follower, Rhythm, Surroundings
+from taskloom.providers.kubernetes.meters import Meters
 from taskloom.providers.kubernetes.mirror import Mirror
 from taskloom.providers.kubernetes.objects import OURS
 from taskloom.providers.kubernetes.scope import Scope, read_scope
@@ -19,8 +22,10 @@ from taskloom.reconcilers.reconcile import Report
 from taskloom.reconcilers.snapshot import Key, Snapshot
 from taskloom.reconcilers.verdict import Verdict, programmed
 from taskloom.runtime.pulse import Pulse
+from taskloom.runtime.vitals import Vitals
 from taskloom.testing.cluster import FakeCluster
 
+METER = "taskloom_controller"
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 QUICK = Rhythm(
     quiet=0.01,
@@ -74,6 +79,8 @@ class Plant:
     due: list[datetime | None] = field(default_factory=list)
     running: bool = False  # whether instances of deleted workflows run
     look: Look | None = None
+    meters: Meters = field(default_factory=Meters)
+    vitals: Vitals = field(default_factory=Vitals)
     holds: list[asyncio.Event] = field(default_factory=list)
     pulses: dict[Reason, Pulse] = field(default_factory=dict)
 
@@ -107,7 +114,9 @@ class Plant:
             scope,
             Mirror(scope),
             self.reconcile,
-            surroundings=Surroundings(rhythm=rhythm, pulses=self.pulses),
+            surroundings=Surroundings(
+                rhythm=rhythm, pulses=self.pulses, meters=self.meters, vitals=self.vitals
+            ),
             now=lambda: NOW,
         )
         task = asyncio.create_task(follower.run(self.cluster.watch))
@@ -525,3 +534,63 @@ async def test_what_changes_without_being_declared_is_told() -> None:
 
     assert 1 == len(plant.snapshots)
     assert written + 1 == plant.cluster.count("apply-status")
+
+
+async def test_metrics_show_how_the_objects_stand() -> None:
+    """Objects by kind and readiness, when everything was reconciled, and nothing that waits."""
+    plant = Plant()
+    for name in ("a", "b"):
+        plant.cluster.put(mapping(name))
+    registry = CollectorRegistry()
+    plant.meters = Meters(registry)
+    async with plant.following():
+        await until(lambda: plant.ready("b") is not None)
+        await until(lambda: registry.get_sample_value(f"{METER}_statuses_waiting") == 0)
+        labels = {"kind": "EventMapping", "ready": "True"}
+
+        assert 2 == registry.get_sample_value(f"{METER}_resources", labels)
+        assert NOW.timestamp() == registry.get_sample_value(f"{METER}_listed_timestamp_seconds")
+        assert 0 == registry.get_sample_value(f"{METER}_queue_age_seconds")
+
+
+async def test_a_change_that_waits_grows_old() -> None:
+    """While a part does not answer the queue's age grows; after that it is nothing again."""
+    plant = Plant()
+    registry = CollectorRegistry()
+    plant.meters = Meters(registry)
+    down = False
+
+    async def ask() -> None:
+        if down:
+            raise Unavailable("The database does not answer.")
+
+    def age() -> float:
+        return registry.get_sample_value(f"{METER}_queue_age_seconds") or 0.0
+
+    plant.pulses = {Reason.DATABASE_UNAVAILABLE: Pulse(ask, every=0.005)}
+    async with plant.following():
+        await until(lambda: len(plant.snapshots) == 1)
+        down = True
+        plant.cluster.put(mapping("m"))
+        await until(lambda: age() > 0.05)
+        down = False
+        await until(lambda: plant.ready("m") == ("True", "Reconciled", 1))
+        await until(lambda: age() == 0)
+
+
+async def test_a_reconciliation_that_never_ends_is_stuck() -> None:
+    """While the database answers it shows no sign of life."""
+    plant = Plant()
+    now = 0.0
+    plant.vitals = Vitals(lambda: now)
+    plant.holds.append(asyncio.Event())
+    async with plant.following():
+        await until(lambda: len(plant.snapshots) == 1)
+        now = 299.0
+        await asyncio.sleep(0.02)
+        assert {} == plant.vitals.stuck()
+        now = 301.0
+        await asyncio.sleep(0.02)
+        assert {"reconciliation"} == set(plant.vitals.stuck())
+
+    assert {} == plant.vitals.stuck()  # whoever leads no more is not stuck

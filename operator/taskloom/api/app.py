@@ -23,7 +23,7 @@ from taskloom.api.bodies import BodyLimit
 from taskloom.api.metrics import Measured, RequestMetrics
 from taskloom.api.openapi import describe
 from taskloom.api.problems import Problems, answer_framework_errors
-from taskloom.api.services import ApiServices
+from taskloom.api.services import ApiServices, Watched
 from taskloom.api.sources import ROUTE, SourceDoor
 from taskloom.api.trigger import PATH, Trigger
 from taskloom.domain.sources import PREFIX
@@ -66,6 +66,9 @@ def create_app(services: ApiServices) -> ASGIApp:
     """Make the whole HTTP door: the fast path for events before everything else."""
     app = make_api()
     app.state.services = services
+    app.state.watched = Watched(
+        checks=services.checks, stuck=services.stuck, registry=services.registry
+    )
     app.add_middleware(BodyLimit, limit=services.max_body_bytes)
     app.add_middleware(Problems)
     counted = RequestMetrics(services.registry)
@@ -74,6 +77,15 @@ def create_app(services: ApiServices) -> ASGIApp:
         trigger=Measured(Problems(Trigger(services)), counted, route=PATH),
         sources=Measured(Problems(SourceDoor(services)), counted, route=ROUTE),
     )
+
+
+def create_health_app(watched: Watched) -> ASGIApp:
+    """Create the door of a process that serves no API: health, readiness and metrics only."""
+    app = FastAPI(title="Taskloom", openapi_url=None, docs_url=None, redoc_url=None)
+    app.include_router(health.router)
+    app.include_router(metrics.router)
+    app.state.watched = watched
+    return app
 
 
 def _allowed(path: str) -> list[str]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from taskloom.api.door import json_response
-from taskloom.api.services import Api, Check
+from taskloom.api.services import Check, Process
 from taskloom.errors import TaskloomError
 
 log = structlog.get_logger()
@@ -20,9 +20,10 @@ _PATIENCE = 5.0
 
 
 class Health(BaseModel):
-    """A process that lives."""
+    """A process that lives; or what in it is stuck, and how that shows."""
 
-    status: Literal["ok"]
+    status: Literal["ok", "stuck"]
+    stuck: dict[str, str] | None = None
 
 
 class Readiness(BaseModel):
@@ -32,9 +33,21 @@ class Readiness(BaseModel):
     checks: dict[str, str]
 
 
-@router.get("/healthz", summary="Is the process alive?", response_model=Health)
-async def get_health() -> Response:
-    """Answer as long as the process can answer."""
+@router.get(
+    "/healthz",
+    summary="Is the process alive?",
+    response_model=Health,
+    responses={503: {"model": Health, "description": "A part is stuck: a restart would help"}},
+)
+async def get_health(process: Process) -> Response:
+    """Answer as long as the process can answer, and nothing in it is stuck.
+
+    A part outside of it that does not answer, such as the database, is no reason to restart.
+    """
+    stuck = dict(process.stuck())
+    if stuck:
+        log.error("health.stuck", **stuck)
+        return json_response({"status": "stuck", "stuck": stuck}, 503)
     return json_response({"status": "ok"})
 
 
@@ -44,10 +57,10 @@ async def get_health() -> Response:
     response_model=Readiness,
     responses={503: {"model": Readiness, "description": "A part does not answer"}},
 )
-async def get_readiness(api: Api) -> Response:
+async def get_readiness(process: Process) -> Response:
     """Ask every part that is needed: databases, their migrations, the engine."""
-    names = list(api.checks)
-    answers = await asyncio.gather(*(_ask(name, api.checks[name]) for name in names))
+    names = list(process.checks)
+    answers = await asyncio.gather(*(_ask(name, process.checks[name]) for name in names))
     checks = dict(zip(names, answers, strict=True))
     ready = all(answer == "ok" for answer in answers)
     body = {"status": "ok" if ready else "not ready", "checks": checks}

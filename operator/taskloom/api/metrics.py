@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from prometheus_client import generate_latest as print_metrics
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskloom.api.services import Api
+from taskloom.api.services import Process
 
 router = APIRouter(tags=["operation"])
 
@@ -89,6 +89,6 @@ class Measured:
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-async def get_metrics(api: Api) -> Response:
+async def get_metrics(process: Process) -> Response:
     """Show every metric of this process in Prometheus' text format."""
-    return Response(print_metrics(api.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(print_metrics(process.registry), media_type=CONTENT_TYPE_LATEST)

@@ -25,7 +25,8 @@ class ApiServices:
     """The use cases' services, the door for events, who may enter, and what is watched.
 
     `callers` admits a cluster's ServiceAccounts, and leaves all others to the `authenticator`.
-    `checks` are the parts that /readyz asks, by name.  `max_body_bytes` bounds a request's body.
+    `checks` are the parts that /readyz asks, by name; `stuck` names what a restart would help.
+     `max_body_bytes` bounds a request's body.
     """
 
     flow: Services
@@ -33,8 +34,23 @@ class ApiServices:
     authenticator: Authenticator
     callers: ClusterCallers | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
+    stuck: Callable[[], Mapping[str, str]] = dict
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     max_body_bytes: int = MAX_BODY_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What a process shows of itself: whether it is ready, whether it is stuck, and its metrics."""
+
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    stuck: Callable[[], Mapping[str, str]] = dict
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+
+def _watched(request: Request) -> Watched:
+    watched: Watched = request.app.state.watched
+    return watched
 
 
 def _services(request: Request) -> ApiServices:
@@ -48,5 +64,7 @@ def check_webhooks(services: ApiServices) -> None:
         raise NotFound("Webhooks are left out of this installation.")
 
 
+Process = Annotated[Watched, Depends(_watched)]
+"""A route's argument: the process itself."""
 Api = Annotated[ApiServices, Depends(_services)]
 """A route's argument: the services."""

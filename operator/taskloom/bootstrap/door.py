@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 
 import structlog
@@ -11,12 +11,12 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from taskloom.api.app import create_app
+from taskloom.api.app import create_app, create_health_app
 from taskloom.api.auth import AuthOptions, make_authenticator
 from taskloom.api.callers import ClusterCallers
 from taskloom.api.checks import migrated
 from taskloom.api.problems import MEDIA_TYPE, Problem, problem_response
-from taskloom.api.services import ApiServices
+from taskloom.api.services import ApiServices, Check, Watched
 from taskloom.bootstrap.callers import cluster_callers
 from taskloom.bootstrap.local import jwt_secret
 from taskloom.bootstrap.parts import Parts, pending_migrations
@@ -41,17 +41,27 @@ async def _resources_seen_to(parts: Parts) -> None:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Take the port; `Permanent` if it cannot be had."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    """Take the API's port; `Permanent` if it cannot be had."""
+    return _bind(settings.host, settings.port, "--port")
+
+
+def bind_health(settings: Settings) -> socket.socket | None:
+    """Take the port for health and metrics, if there is to be one."""
+    if settings.health_port is None:
+        return None
+    return _bind(settings.host, settings.health_port, "TASKLOOM_HEALTH_PORT")
+
+
+def _bind(host: str, port: int, option: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     door = socket.socket(family, socket.SOCK_STREAM)
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        door.bind((settings.host, settings.port))
+        door.bind((host, port))
     except OSError as exc:
         door.close()
         raise Permanent(
-            f"Cannot listen on {settings.host}:{settings.port}: {exc.strerror}. "
-            "Choose another port with --port."
+            f"Cannot listen on {host}:{port}: {exc.strerror}. Choose another port with {option}."
         ) from exc
     door.listen(_BACKLOG)
     door.setblocking(False)
@@ -67,6 +77,13 @@ async def listening(
         cluster_callers(parts.settings) as callers,
         _serving(make_app(parts, callers), door, ready),
     ):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def showing_health(parts: Parts, door: socket.socket) -> AsyncIterator[None]:
+    """Serve health, readiness and metrics on `door` within the block."""
+    async with _serving(make_health_app(parts), door, None):
         yield
 
 
@@ -152,11 +169,24 @@ def make_app(parts: Parts, callers: ClusterCallers | None = None) -> ASGIApp:
             ingest=parts.ingest,
             authenticator=authenticator,
             callers=callers,
-            checks={
-                "database": parts.services.tasks.ping,
-                "migrations": migrated(partial(pending_migrations, parts)),
-                "engine": partial(_engine_answers, parts),
-                "resources": partial(_resources_seen_to, parts),
-            },
+            checks=_checks(parts),
+            stuck=parts.vitals.stuck,
+            registry=parts.metrics,
         )
     )
+
+
+def make_health_app(parts: Parts) -> ASGIApp:
+    """Build the door for health, readiness and metrics alone."""
+    return create_health_app(
+        Watched(checks=_checks(parts), stuck=parts.vitals.stuck, registry=parts.metrics)
+    )
+
+
+def _checks(parts: Parts) -> Mapping[str, Check]:
+    return {
+        "database": parts.services.tasks.ping,
+        "migrations": migrated(partial(pending_migrations, parts)),
+        "engine": partial(_engine_answers, parts),
+        "resources": partial(_resources_seen_to, parts),
+    }

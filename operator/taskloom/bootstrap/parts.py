@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from prometheus_client import CollectorRegistry
+
 from taskloom.bootstrap.local import database_url, encryption_keys, locked
 from taskloom.commands.registry import Registry
 from taskloom.connectors.registry import Connectors
@@ -38,6 +40,7 @@ class Parts:
     alone: bool  # no other process works on these databases
     asked: asyncio.Event  # set to have the declared resources seen to again
     vitals: Vitals
+    metrics: CollectorRegistry
     reconciled: asyncio.Event  # set when the declared resources have been seen to once
 
 
@@ -77,6 +80,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                         alone=alone,
                         asked=asyncio.Event(),
                         vitals=Vitals(),
+                        metrics=CollectorRegistry(),
                         reconciled=asyncio.Event(),
                     )
             finally:

@@ -181,7 +181,7 @@ def _follow_cluster(parts: Parts) -> Service:
     try:
         # Only who has a cluster needs what is imported here; it is an extra.
         from taskloom.providers.kubernetes import follow as following  # noqa: PLC0415
-        from taskloom.providers.kubernetes import operate, scope  # noqa: PLC0415
+        from taskloom.providers.kubernetes import meters, operate, scope  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise Permanent(
             f"--kubernetes needs the package {error.name}: pip install 'taskloom[kubernetes]'."
@@ -195,6 +195,7 @@ def _follow_cluster(parts: Parts) -> Service:
         ),
         pulses=_pulses(parts),
         vitals=parts.vitals,
+        meters=meters.Meters(parts.metrics),
         asked=parts.asked,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from taskloom.bootstrap.door import bind, listening
+from taskloom.bootstrap.door import bind, bind_health, listening, showing_health
 from taskloom.bootstrap.parts import Parts, build
 from taskloom.bootstrap.roles import services_of
 from taskloom.runtime.supervise import supervise
@@ -27,14 +27,20 @@ async def serve(
     """Run the roles until SIGINT or SIGTERM or `stop`, then finish what is in hand.
 
     The door opens when the declared resources have been reconciled once, so that no event comes
-    before its mapping.  `ready` is called with the API's base URL once it is open.
+    before its mapping; that for health and metrics opens as soon as it can answer.
+    `ready` is called with the API's base URL once it is open.
     """
     stop = stop or asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         door = stack.enter_context(bind(settings)) if "api" in settings.roles else None
+        health = bind_health(settings)
+        if health is not None:
+            stack.enter_context(health)
         parts = await stack.enter_async_context(build(settings))
+        if health is not None:
+            await stack.enter_async_context(showing_health(parts, health))
         if parts.alone:
             await _take_over(parts)
         running = asyncio.create_task(supervise(services_of(parts)))

@@ -44,6 +44,9 @@ _ERRORS: Mapping[int, type[TaskloomError]] = {
     422: Invalid,
 }
 
+Count = Callable[[str, int], None]
+"""Is told the method of a call and the code of its answer; 0 is no answer."""
+
 
 async def load_configuration() -> Configuration:
     """Find the cluster: the one that this process is a pod of, else the kubeconfig's."""
@@ -66,23 +69,32 @@ async def load_configuration() -> Configuration:
 
 
 @contextlib.asynccontextmanager
-async def connected(configuration: Configuration) -> AsyncIterator["KubernetesCluster"]:
-    """Open a client of the API server."""
+async def connected(
+    configuration: Configuration, count: Count = lambda _method, _code: None
+) -> AsyncIterator["KubernetesCluster"]:
+    """Open a client of the API server; `count` is told of each call."""
     configuration.connection_pool_maxsize = 32
     async with ApiClient(configuration) as client:
-        yield KubernetesCluster(client)
+        yield KubernetesCluster(client, count=count)
 
 
 class KubernetesCluster:
     """A `Cluster` over HTTP; nothing is written to it while `may_write` says no."""
 
-    def __init__(self, client: ApiClient, may_write: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        may_write: Callable[[], bool] = lambda: True,
+        *,
+        count: Count = lambda _method, _code: None,
+    ) -> None:
         self._client = client
         self._may_write = may_write
+        self._count = count
 
     def written_while(self, holds: Callable[[], bool]) -> "KubernetesCluster":
         """Give the same cluster for one who may write while `holds` only, else `Superseded`."""
-        return KubernetesCluster(self._client, holds)
+        return KubernetesCluster(self._client, holds, count=self._count)
 
     async def pages(self, type_: ResourceType, namespace: str | None) -> AsyncIterator[Page]:
         """List a collection piece by piece; all of one version."""
@@ -170,7 +182,9 @@ class KubernetesCluster:
             )
             text = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._count(method, 0)
             raise Unavailable(f"The API server does not answer: {error or 'too slow'}.") from error
+        self._count(method, answer.status)
         if answer.status >= 300:
             raise error_of(answer.status, answer.headers.get("Retry-After"), text)
         try:

@@ -25,6 +25,7 @@ from taskloom.providers.kubernetes.cluster import Cluster
 from taskloom.providers.kubernetes.feed import Feed
 from taskloom.providers.kubernetes.finalizer import keep_finalizers
 from taskloom.providers.kubernetes.glance import Glance
+from taskloom.providers.kubernetes.meters import Meters
 from taskloom.providers.kubernetes.mirror import Mirror, News, Seen
 from taskloom.providers.kubernetes.notices import Notice, notices_of
 from taskloom.providers.kubernetes.objects import DATA, OURS, Body, ResourceType
@@ -80,6 +81,7 @@ class Surroundings:
     rhythm: Rhythm = field(default_factory=Rhythm)
     pulses: Mapping[Reason, Pulse] = field(default_factory=dict)
     vitals: Vitals = field(default_factory=Vitals)
+    meters: Meters = field(default_factory=Meters)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -112,6 +114,8 @@ class Follower:
         self._glance = Glance(self._rhythm.glance)
         self._outages = Outages(surroundings.pulses, self._rhythm.grace)
         self._vitals = surroundings.vitals
+        self._meters = surroundings.meters
+        self._oldest: float | None = None  # when the oldest change came that is not reconciled
         self._asked = surroundings.asked
         self._ending: asyncio.Future[Report] | None = None
 
@@ -142,6 +146,7 @@ class Follower:
         listed_at, look = due, due + rhythm.resync
         while True:
             self._beat()
+            self._note_age()
             if await self._feed.wait(min(due - clock(), rhythm.tick)):
                 changed, lost = await self._take_burst()
                 if lost:  # the watch began anew: what went meanwhile it cannot tell
@@ -180,22 +185,43 @@ class Follower:
             events, missed = self._feed.drain()
             lost |= missed
             changed |= self._feed.take_request()
+            self._note_age()
             for event in events:
                 news = self._mirror.take(event.body, deleted=event.deleted)
                 changed |= news is News.DECLARED
+            if changed and self._oldest is None:
+                self._oldest = clock()
             left = min(self._rhythm.quiet, end - clock())
             if not changed or left <= 0 or not await self._feed.wait(left):
                 return changed, lost
 
     async def _attempt(self) -> bool:
         """Reconcile once and tell of it; give whether that is all for now."""
+        clock = asyncio.get_running_loop().time
+        began, oldest = clock(), self._oldest
+        self._oldest = None
+        outcome = await self._attempt_once()
+        if outcome in ("put_off", "failed"):
+            self._oldest = oldest
+        else:
+            self._meters.reconciled_at.set(self._now().timestamp())
+        self._meters.reconcile_seconds.labels(outcome).observe(clock() - began)
+        self._note_age()
+        return outcome == "done"
+
+    def _note_age(self) -> None:
+        clock = asyncio.get_running_loop().time
+        self._meters.queue_age.set(0.0 if self._oldest is None else clock() - self._oldest)
+        self._meters.statuses_waiting.set(self._teller.waiting)
+
+    async def _attempt_once(self) -> str:
         self._moment = None
         await self._glance.end()
         try:
             await self._look_up()
         except Temporary as error:
             log.warning("kubernetes.reconcile-later", error=error.message)
-            return False
+            return "put_off"
         judged = dict(self._mirror.selected())
         snapshot = replace(self._mirror.snapshot(), look=self._looking)
         try:
@@ -203,17 +229,19 @@ class Follower:
         except Temporary as error:
             log.warning("kubernetes.reconcile-later", error=error.message)
             await self._put_off(judged, Reason.DATABASE_UNAVAILABLE, error.message)
-            return False
+            return "put_off"
         except Superseded:
             raise
         except Exception as error:
             # A fault in one object must not end the watch on all others.
             log.exception("kubernetes.reconcile-failed")
             await self._put_off(judged, Reason.INTERNAL_ERROR, type(error).__name__)
-            return False
+            return "failed"
         if report.engine_error:
             await self._put_off(judged, Reason.ENGINE_UNAVAILABLE, report.engine_error)
         self._moment, self._looking = report.due, False
+        for kind, _, _ in report.repaired:
+            self._meters.repaired.labels(kind).inc()
         self._announce_remade(judged, report.remade)
         held = await keep_finalizers(self._cluster, self._mirror, judged, report.released)
         count = await self._tell(judged, report.verdicts)
@@ -227,7 +255,7 @@ class Follower:
                 not_ready=len(report.verdicts) - ready,
                 statuses=count,
             )
-        return held and not report.retry
+        return "done" if held and not report.retry else "retry"
 
     async def _reconciled(self, snapshot: Snapshot) -> Report:
         """Reconcile; a database that does not answer any more is not waited for."""
@@ -299,11 +327,14 @@ class Follower:
 
     def _beat(self) -> None:
         """Show a sign of life; where looks are rare it need not be often."""
+        for reason, seconds in self._outages.silences():
+            self._meters.outage.labels(reason).set(seconds)
         self._vitals.beat(_SIGN, within=max(3 * self._rhythm.resync, _PATIENCE))
 
     async def _tell(self, judged: Mapping[Key, Seen], verdicts: Mapping[Key, Verdict]) -> int:
         count = self._teller.tell(judged, verdicts, self._now())
         await self._teller.wake()
+        self._meters.show(judged, verdicts)
         return count
 
     async def _list_at_last(self) -> None:
@@ -326,6 +357,8 @@ class Follower:
             for type_ in DATA.values():
                 for place in self._scope.places:
                     well &= await self._list(type_, place, self._take_data)
+        if well:
+            self._meters.listed_at.set(self._now().timestamp())
         return well
 
     async def _list(

@@ -23,6 +23,9 @@ from taskloom.reconcilers.credentials import CredentialStore
 from taskloom.reconcilers.reconcile import Report
 from taskloom.reconcilers.snapshot import Snapshot
 
+_WATCH = "watch"
+_WATCH_SECONDS = 120.0
+
 Reconcile = Callable[[Snapshot, CredentialStore], Awaitable[Report]]
 Begin = Callable[[str, Callable[[], bool]], Reconcile]
 """Begins a lead: given the lease's name, and what tells whether it is held still."""
@@ -48,13 +51,15 @@ async def operate(
 
     `standing_by` is called while another process leads.
     """
-    async with connected(await load_configuration()) as cluster:
+    surroundings = surroundings or Surroundings()
+    meters = surroundings.meters
+    async with connected(await load_configuration(), meters.count_request) as cluster:
         namespace = candidacy.namespace
         if namespace is None:
             namespace = await asyncio.to_thread(own_namespace)
         me = identity()
         leader = Leader(cluster, namespace, candidacy.name, me)
-        announcer = Announcer(cluster, me)
+        announcer = Announcer(cluster, me, count=meters.count_event)
 
         async def work() -> None:
             announcer.announce(
@@ -72,7 +77,7 @@ async def operate(
                 cluster.written_while(leader.holds),
                 scope,
                 reconcile,
-                surroundings or Surroundings(),
+                surroundings,
                 announcer,
             )
 
@@ -96,7 +101,17 @@ async def _follow(
     follower = Follower(
         cluster, scope, mirror, reconcile_snapshot, surroundings=surroundings, announcer=announcer
     )
-    await follower.run(lambda feed: watching(scope, feed, lambda: mirror.references))
+    vitals, meters = surroundings.vitals, surroundings.meters
+
+    def live() -> None:
+        vitals.beat(_WATCH, within=_WATCH_SECONDS)
+
+    meters.leader.set(1)
+    try:
+        await follower.run(lambda feed: watching(scope, feed, lambda: mirror.references, live))
+    finally:
+        vitals.end(_WATCH)
+        meters.end()
 
 
 def identity() -> str:

@@ -68,10 +68,9 @@ class Outages:
         lasting = pulse.silent_for >= self._grace
         return Outage(reason=reason, error=pulse.error, lasting=lasting)
 
-    @property
-    def any(self) -> bool:
-        """Tell whether a part does not answer."""
-        return any(pulse.error for pulse in self._pulses.values())
+    def silences(self) -> list[tuple[Reason, float]]:
+        """Tell for how many seconds each part has not answered."""
+        return [(reason, pulse.silent_for) for reason, pulse in self._pulses.items()]
 
     def ended(self) -> bool:
         """Tell whether a part answers again that did not when this was asked before."""

@@ -10,6 +10,7 @@ import itertools
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import kopf
@@ -28,6 +29,9 @@ log = structlog.get_logger()
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 _STOP_SECONDS = 15.0
+_LIVE_SECONDS = 5.0
+SILENCE = 70.0
+"""Seconds of silence after which a connection is taken for dead: a bookmark comes each minute."""
 
 
 class _Endless:
@@ -39,31 +43,36 @@ class _Endless:
 
 @contextlib.asynccontextmanager
 async def watching(
-    scope: Scope, feed: Feed, references: Callable[[], Collection[Key]]
+    scope: Scope,
+    feed: Feed,
+    references: Callable[[], Collection[Key]],
+    live: Callable[[], None] = lambda: None,
+    *,
+    silence: float = SILENCE,
 ) -> AsyncIterator[None]:
     """Fill the feed with what changes, as long as the block lasts.
 
     ConfigMaps and Secrets are told only if they are among the `references`.
+    `live` is called every few seconds as long as the watch's own loop runs.
+    A connection that is silent for `silence` seconds is given up for a new one.
     """
-    stop = threading.Event()
-    thread = threading.Thread(
-        target=_run, args=(scope, feed, references, stop), name="kopf", daemon=True
-    )
+    errand = _Errand(scope=scope, feed=feed, references=references, live=live, silence=silence)
+    thread = threading.Thread(target=_run, args=(errand,), name="kopf", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        stop.set()
+        errand.stop.set()
         await asyncio.to_thread(thread.join, _STOP_SECONDS)
 
 
-def settings_of_watch() -> kopf.OperatorSettings:
+def settings_of_watch(silence: float = SILENCE) -> kopf.OperatorSettings:
     """Set kopf to look and touch nothing."""
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
     settings.posting.enabled = False
     settings.scanning.disabled = True  # it would ask for the right to watch all definitions
-    settings.watching.inactivity_timeout = 70.0  # a bookmark comes every minute
+    settings.watching.inactivity_timeout = silence
     settings.watching.server_timeout = 300  # a whole number: it goes into the URL
     settings.watching.client_timeout = 330
     settings.queueing.idle_timeout = 0.5
@@ -115,41 +124,55 @@ async def connection_of(configuration: Configuration) -> kopf.ConnectionInfo:
     )
 
 
-def _run(
-    scope: Scope,
-    feed: Feed,
-    references: Callable[[], Collection[Key]],
-    stop: threading.Event,
-) -> None:
-    """Run kopf until `stop`; an error that ends it is logged, and it begins again."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Errand:
+    """What the thread is given to do."""
+
+    scope: Scope
+    feed: Feed
+    references: Callable[[], Collection[Key]]
+    live: Callable[[], None]
+    silence: float
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def _run(errand: _Errand) -> None:
+    """Run kopf until told to stop; an error that ends it is logged, and it begins again."""
     _quieten()
     pause = _FIRST_PAUSE
-    while not stop.is_set():
+    while not errand.stop.is_set():
         try:
-            asyncio.run(_operate(scope, feed, references, stop))
+            errand.live()
+            asyncio.run(_operate(errand))
         except Exception as error:  # noqa: BLE001 - whatever kopf ends by, the watch must go on
             log.warning("kubernetes.watch-broken", error=f"{type(error).__name__}: {error}")
-        feed.lose()
-        if stop.wait(pause):
+        errand.feed.lose()
+        if errand.stop.wait(pause):
             return
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-async def _operate(
-    scope: Scope,
-    feed: Feed,
-    references: Callable[[], Collection[Key]],
-    stop: threading.Event,
-) -> None:
-    await kopf.operator(
-        registry=registry_of(feed, references),
-        settings=settings_of_watch(),
-        identity=cast("Any", "taskloom"),  # else it looks for the user's name, and a pod has none
-        standalone=True,
-        clusterwide=scope.namespaces is None,
-        namespaces=scope.namespaces or (),
-        stop_flag=stop,
-    )
+async def _operate(errand: _Errand) -> None:
+    living = asyncio.create_task(_live(errand.live))
+    try:
+        await kopf.operator(
+            registry=registry_of(errand.feed, errand.references),
+            settings=settings_of_watch(errand.silence),
+            # else it looks for the user's name, and a pod has none
+            identity=cast("Any", "taskloom"),
+            standalone=True,
+            clusterwide=errand.scope.namespaces is None,
+            namespaces=errand.scope.namespaces or (),
+            stop_flag=errand.stop,
+        )
+    finally:
+        living.cancel()
+
+
+async def _live(live: Callable[[], None]) -> None:
+    while True:
+        live()
+        await asyncio.sleep(_LIVE_SECONDS)
 
 
 def _quieten() -> None:
