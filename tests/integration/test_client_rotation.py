@@ -56,14 +56,14 @@ class Bench:
             version="test",
         )
 
-    async def declare(self, rotation: str) -> Report:
+    async def declare(self, rotation: str, more: str = "") -> Report:
         """Write the folder and reconcile it."""
         (self.folder / "all.yaml").write_text(
             "apiVersion: taskloom.dev/v1alpha1\nkind: ClientApp\nmetadata: {name: till}\n"
             f"spec: {{credentials: {{generated: {{rotation: {rotation}}}}}}}\n"
             "---\napiVersion: taskloom.dev/v1alpha1\nkind: WebhookSubscription\n"
             "metadata: {name: hook}\nspec: {clientAppRef: {name: till}, eventKeys: ['*'], "
-            "url: 'http://127.0.0.1:9/hook'}\n"
+            "url: 'http://127.0.0.1:9/hook'}\n" + more
         )
         return await self.reconcile(read_folder(self.folder))
 
@@ -223,3 +223,32 @@ async def test_the_database_forgets_what_a_retained_client_had_before(bench: Ben
     await bench.reconcile(read_folder(bench.folder))
 
     assert (await bench.client()).former is None
+
+
+async def test_a_source_whose_senders_sign_takes_both_secrets(bench: Bench) -> None:
+    """What refers to generated credentials has the new ones at once, and senders the overlap."""
+    source = (
+        "---\napiVersion: taskloom.dev/v1alpha1\nkind: EventSource\nmetadata: {name: in}\n"
+        "spec: {http: {path: /in, auth: {hmac: {secretKeyRef: "
+        "{name: till-credentials, key: apiSecret}}}}}\n"
+    )
+    await bench.declare("{}", source)
+    old = (await bench.client()).api_secret
+    async with bench.services.tasks.begin() as tx:
+        (row,) = await tx.sources.all()
+    assert (old,) == row.hmac_secrets(bench.now)
+
+    report = await bench.declare("{revision: 1, overlap: 1h}", source)
+    new = (await bench.client()).api_secret
+    async with bench.services.tasks.begin() as tx:
+        (row,) = await tx.sources.all()
+
+    assert (new, old) == row.hmac_secrets(bench.now)
+    assert (new,) == row.hmac_secrets(bench.now + timedelta(hours=1))
+    assert bench.now + timedelta(hours=1) == report.due
+
+    bench.now += timedelta(hours=1)
+    await bench.reconcile(read_folder(bench.folder))
+    async with bench.services.tasks.begin() as tx:
+        (row,) = await tx.sources.all()
+    assert {"hmac": new} == dict(row.secrets)

@@ -1,6 +1,6 @@
 """POST /sources/…: the paths of EventSources of type http, as bare ASGI."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -102,7 +102,8 @@ class SourceDoor:
         check_json(headers)
         body = await read_body(receive, headers, http.max_body_bytes)
         if auth.hmac is not None:
-            check_signature(auth.hmac, source.secrets["hmac"], headers, body)
+            secrets = source.hmac_secrets(self._services.flow.now())
+            check_signature(auth.hmac, secrets, headers, body)
         once = None
         if spec.format.idempotency_key is None:
             once = idempotency_key(headers.get("idempotency-key"))
@@ -143,14 +144,21 @@ def check_client(source: EventSource, auth: HttpAuth, client: ClientApp) -> None
         raise Forbidden(f"This client app may not send events: it lacks the scope {SCOPE}.")
 
 
-def check_signature(form: Hmac, secret: Secret, headers: Mapping[str, str], body: bytes) -> None:
-    """Raise `Unauthenticated` unless the header that a source names signs the body."""
+def check_signature(
+    form: Hmac, secrets: Sequence[Secret], headers: Mapping[str, str], body: bytes
+) -> None:
+    """Raise `Unauthenticated` unless the header that a source names signs the body.
+
+    One of the secrets is enough: there are two while they are rotated.
+    """
     given = headers.get(form.header.lower())
     if given is None:
         raise Unauthenticated(
             f"Send the body's HMAC with {form.algorithm}, in hex, as the header {form.header}."
         )
-    if not is_genuine(secret, body, signature=given, algorithm=form.algorithm):
+    if not any(
+        is_genuine(secret, body, signature=given, algorithm=form.algorithm) for secret in secrets
+    ):
         raise Unauthenticated(
             f"The header {form.header} does not sign this body: "
             f"it must be the HMAC with {form.algorithm} of the bytes that are sent, in hex."

@@ -12,6 +12,8 @@ from taskloom.domain.webhooks import Target
 
 PREFIX = "/sources"
 """Where the HTTP door serves the paths of http sources."""
+FORMER_HMAC, FORMER_UNTIL = "hmacFormer", "hmacFormerUntil"
+"""Where a source keeps the secret that was rotated, and until when that is good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,13 @@ class EventSource:
     pool: str | None = "default"  # of connectors processes; None if it has pods of its own
     managed_by: str = "api"
     created_on: datetime | None = None
+
+    def hmac_secrets(self, now: datetime) -> tuple[Secret, ...]:
+        """Give the secrets that sign bodies now, the newest first."""
+        until = self.spec["resolved"].get(FORMER_UNTIL)
+        if until is None or datetime.fromisoformat(until) <= now:
+            return (self.secrets["hmac"],)
+        return (self.secrets["hmac"], self.secrets[FORMER_HMAC])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

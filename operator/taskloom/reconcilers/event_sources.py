@@ -1,13 +1,15 @@
 """EventSource objects into event_sources rows."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from taskloom.domain.conditions import Reason
 from taskloom.domain.secret import Secret
-from taskloom.domain.sources import PREFIX, SourceState
+from taskloom.domain.sources import FORMER_HMAC, FORMER_UNTIL, PREFIX, SourceState
 from taskloom.domain.sources import EventSource as Row
 from taskloom.errors import Invalid
 from taskloom.reconcilers.broker_secrets import kafka_secrets, sqs_secrets
@@ -24,6 +26,11 @@ from taskloom.resources.source_types import HttpSource
 
 RESOLVED = "resolved"
 """Field of a row's spec that holds what its references stood for: ``clientIds``."""
+FormerValues = Mapping[tuple[str, str, str], tuple[Secret, datetime]]
+"""Values that are good still beside those that have taken their place, and until when.
+
+By namespace, Secret and key.
+"""
 
 
 def plan_event_sources(
@@ -32,6 +39,8 @@ def plan_event_sources(
     client_ids: frozenset[UUID],
     runners: Runners = HTTP_ONLY,
     states: Mapping[UUID, Sequence[SourceState]] | None = None,
+    *,
+    former: FormerValues = MappingProxyType({}),
 ) -> Plan[Row]:
     """Decide; `runners` is what this installation runs sources with, `states` what those tell.
 
@@ -46,6 +55,7 @@ def plan_event_sources(
             check_expression(spec.format.key.expression, "spec.format.key.expression", "message")
         _check_schedule(spec)
         resolved, secrets = _resolve(world, desired, source, client_ids)
+        _add_former(resolved, secrets, desired, source, former)
         body = spec.model_dump(by_alias=True, mode="json", exclude_none=True)
         row = Row(
             id=desired.id,
@@ -107,6 +117,25 @@ def _not_done(spec: EventSourceSpec) -> list[str]:
     if spec.placement != Placement():
         missing.append("placement")
     return missing
+
+
+def _add_former(
+    resolved: dict[str, Any],
+    secrets: dict[str, Secret],
+    desired: Desired,
+    source: EventSource,
+    former: FormerValues,
+) -> None:
+    """Add what a client signs with that has not changed to its new secret yet."""
+    http = source.spec.http
+    form = None if http is None or http.auth is None else http.auth.hmac
+    if form is None:
+        return
+    ref = form.secret_key_ref
+    found = former.get((desired.namespace, ref.name, ref.key))
+    if found is not None:
+        secrets[FORMER_HMAC], until = found
+        resolved[FORMER_UNTIL] = until.isoformat()
 
 
 def _resolve(

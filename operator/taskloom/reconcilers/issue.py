@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from uuid import UUID
 
 import structlog
 
@@ -15,8 +16,9 @@ from taskloom.flow.register_client import new_api_key, new_api_secret, new_signi
 from taskloom.reconcilers.client_apps import Credentials, choose_credentials, choose_rotated
 from taskloom.reconcilers.credentials import CredentialStore
 from taskloom.reconcilers.desired import Desired, World
+from taskloom.reconcilers.event_sources import FormerValues
 from taskloom.reconcilers.rotation import is_due, rotation_of
-from taskloom.reconcilers.snapshot import Key
+from taskloom.reconcilers.snapshot import DataObject, Key
 from taskloom.reconcilers.verdict import Verdict, unavailable
 from taskloom.resources.client_app import ClientApp
 
@@ -104,6 +106,39 @@ async def issue_credentials(
         for worker in workers:
             worker.cancel()
     return issued
+
+
+def with_issued(world: World, values: Mapping[Key, Mapping[str, Secret]]) -> World:
+    """Give the world in which the Secrets of generated credentials hold these values.
+
+    What else refers to them need not wait until somebody tells of them.
+    """
+    secrets = dict(world.secrets)
+    for desired, app in world.of(ClientApp):
+        name = (desired.namespace, app.spec.secret_name(desired.name))
+        before = secrets.get(name)
+        data = {} if before is None else before.data
+        made = {
+            key: value.reveal().encode("utf-8", "replace")
+            for key, value in values.get(desired.key, {}).items()
+        }
+        if any(data.get(key) != value for key, value in made.items()):
+            secrets[name] = DataObject(namespace=name[0], name=name[1], data={**data, **made})
+    return replace(world, secrets=secrets)
+
+
+def former_values(world: World, rows: Mapping[UUID, Client], now: datetime) -> FormerValues:
+    """List the former secrets that are good still, by where the new ones are kept."""
+    found = {}
+    for desired, app in world.of(ClientApp):
+        row = rows.get(desired.id)
+        former = None if row is None else row.former_at(now)
+        if former is None:
+            continue
+        place, keys = (desired.namespace, app.spec.secret_name(desired.name)), app.spec.keys()
+        found[(*place, keys.api_secret)] = (former.api_secret, former.valid_until)
+        found[(*place, keys.signing_secret)] = (former.signing_secret, former.valid_until)
+    return found
 
 
 async def _issue(

@@ -25,9 +25,9 @@ from taskloom.reconcilers.desired import Desired, World, manager_of
 from taskloom.reconcilers.drift import Applied
 from taskloom.reconcilers.event_mappings import plan_event_mappings
 from taskloom.reconcilers.event_sinks import plan_event_sinks
-from taskloom.reconcilers.event_sources import plan_event_sources
+from taskloom.reconcilers.event_sources import FormerValues, plan_event_sources
 from taskloom.reconcilers.figures import Live, Look
-from taskloom.reconcilers.issue import issue_credentials
+from taskloom.reconcilers.issue import former_values, issue_credentials, with_issued
 from taskloom.reconcilers.runners import HTTP_ONLY, Runners
 from taskloom.reconcilers.settle import Plan, Row
 from taskloom.reconcilers.snapshot import Key, Snapshot
@@ -108,6 +108,7 @@ class _Run:
     leaving: Mapping[str, Desired] = field(default_factory=dict)  # by their managers
     asked_to_go: frozenset[Key] = frozenset()
     released: frozenset[Key] = frozenset()
+    former: FormerValues = field(default_factory=dict)
     remade: Mapping[Key, str] = field(default_factory=dict)
 
     def take(self, plan: Plan[R]) -> Plan[R]:
@@ -203,7 +204,10 @@ async def _client_apps(run: _Run) -> None:
         await tx.webhooks.put_clients(plan.put)
     await to_thread(run.applied.note, "ClientApp", plan.settled)
     _tell_rotations(run, rows, plan)
-    run.moments += client_moments(run.world, {row.id: row for row in (*rows, *plan.put)})
+    clients = {row.id: row for row in (*rows, *plan.put)}
+    run.moments += client_moments(run.world, clients)
+    run.former = former_values(run.world, clients, now)
+    run.world = await to_thread(with_issued, run.world, issued.values)
 
 
 def _tell_rotations(run: _Run, rows: list[Client], plan: Plan[Client]) -> None:
@@ -435,7 +439,9 @@ async def _sources(run: _Run) -> None:
         states: dict[UUID, list[SourceState]] = {}
         for state in await tx.source_states.all():
             states.setdefault(state.source_id, []).append(state)
-        plan = run.take(plan_event_sources(run.world, rows, clients, run.runners, states))
+        plan = run.take(
+            plan_event_sources(run.world, rows, clients, run.runners, states, former=run.former)
+        )
         for source in plan.remove:
             await tx.sources.remove(source.id)
         for source in plan.put:

@@ -49,6 +49,10 @@ class RememberingEngine:
         """Tell that it cannot."""
         return False
 
+    async def running_by_workflow(self) -> Mapping[str, int]:
+        """Run nothing on."""
+        return {}
+
     async def inspect(self, bpmn: bytes) -> ModelSummary:
         """Take `<id/>`, and refuse `<bad …/>` naming it."""
         text = bpmn.decode().strip()

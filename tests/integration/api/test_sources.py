@@ -508,3 +508,26 @@ async def test_posts_are_counted_under_one_name(
         f'method="POST",route="/sources/{{path}}",status="{status}"' for status in (204, 404)
     }
     assert expected == counted
+
+
+async def test_a_rotated_secret_signs_besides_the_new_one(declared: Declared) -> None:
+    """A sender that signs with a client's secret may change to the new one within the overlap."""
+    form = {"secretKeyRef": {"name": "till-credentials", "key": "apiSecret"}}
+    path = source("/in", {"hmac": form})
+    body = json.dumps(EVENT).encode()
+
+    def headers(secret: str) -> dict[str, str]:
+        return {"x-signature": signed(body, secret=secret)}
+
+    await declared.apply(document("ClientApp", "till", {}), path)
+    old = declared.credentials("till")["x-api-secret"]
+    rotation = {"generated": {"rotation": {"revision": 1}}}
+    await declared.apply(document("ClientApp", "till", {"credentials": rotation}), path)
+    new = declared.credentials("till")["x-api-secret"]
+
+    answers = [
+        (await declared.post("/sources/in", body, by=headers(secret))).status_code
+        for secret in (new, old, "neither")
+    ]
+    assert old != new
+    assert [204, 204, 401] == answers
