@@ -42,8 +42,11 @@ lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Tests run on a real Kubernetes API server: ours, or the cluster that is named.
+REAL := $(if $(TASKLOOM_TEST_KUBECONFIG),,real)
+
 .PHONY: pytest
-pytest: $(VENV)/.dev ## All tests
+pytest: $(VENV)/.dev $(REAL) ## All tests
 	$(BIN)/pytest
 
 .PHONY: real
@@ -51,7 +54,7 @@ real: ## Build what tests run for real (etcd, kube-apiserver, ...), once
 	@tests/real/kubernetes/build.sh
 
 .PHONY: kubernetes
-kubernetes: $(VENV)/.dev $(if $(TASKLOOM_TEST_KUBECONFIG),,real) ## Tests on a real Kubernetes API server
+kubernetes: $(VENV)/.dev $(REAL) ## Only the tests on a real Kubernetes API server
 	$(BIN)/pytest tests/kubernetes
 
 .PHONY: generate

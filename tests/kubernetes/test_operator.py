@@ -10,11 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from taskloom.engines.embedded.engine import EmbeddedEngine
-from taskloom.flow.services import Services
-from taskloom.providers.files.credentials import CredentialFiles
-from taskloom.providers.files.read import read_folder
-from taskloom.reconcilers.reconcile import reconcile
 from taskloom.store.database import Database
 from taskloom.store.transaction import Transaction
 from tests.real.kubernetes.api import Api, Json, Refusal, connect
@@ -61,22 +56,6 @@ def ready(api: Api, document: Json) -> bool:
     """Tell whether an object is in force."""
     found = condition(api, document)
     return found is not None and found[0] == "True"
-
-
-def said(status: Json) -> Json:
-    """Keep of a status what does not depend on where and when it was made."""
-    fields = {
-        name: value
-        for name, value in status.items()
-        if name not in ("conditions", "observedGeneration", "apiKey") and not name.endswith("Id")
-    }
-    if "credentials" in fields:
-        fields["credentials"] = {**fields["credentials"], "issuedAt": None}
-    conditions = [
-        (entry["type"], entry["status"], entry["reason"], entry["message"])
-        for entry in status["conditions"]
-    ]
-    return fields | {"conditions": conditions}
 
 
 async def table(database: Database) -> dict[str, list[Any]]:
@@ -129,39 +108,6 @@ def scenario(namespace: str) -> list[Json]:
         ),
         resource("EventSource", "http", namespace, {"http": {"path": "/purchases"}}),
     ]
-
-
-async def test_a_folder_and_a_cluster_come_to_the_same(
-    *,
-    cluster: Api,
-    namespace: str,
-    operate: Start,
-    rows: Database,
-    other_rows: Database,
-    tmp_path: Path,
-) -> None:
-    """The same documents, applied or lying in a folder, give equal rows and equal statuses."""
-    declared = scenario(namespace)
-    apply(cluster, *declared)
-    await operate()
-    await until(lambda: all(condition(cluster, document) for document in ours(declared)))
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "all.yaml").write_text(yaml.safe_dump_all(declared))
-
-    await reconcile(
-        Services(tasks=other_rows, workflows=other_rows, engine=EmbeddedEngine(other_rows)),
-        read_folder(folder),
-        credentials=CredentialFiles(tmp_path / "data"),
-        topics=frozenset({"create-tasks", "end-task"}),
-    )
-
-    async with other_rows.begin() as tx:
-        stored = await tx.resources.all()
-    expected = {(item.kind, item.name): said(dict(item.status)) for item in stored}
-    found = {(d["kind"], d["metadata"]["name"]): said(_status(cluster, d)) for d in ours(declared)}
-    assert expected == found
-    assert await table(other_rows) == await table(rows)
 
 
 def _status(api: Api, document: Json) -> Json:
