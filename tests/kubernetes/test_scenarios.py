@@ -39,7 +39,7 @@ CASES = sorted(
     if path.name.removesuffix(".in.yaml") not in FOLDERS_ONLY
 )
 TOPICS = frozenset({"create-tasks", "end-task"})
-SECONDS = 20.0
+SECONDS = 60.0
 Objects = Mapping[tuple[str, str], Json]
 """Documents by kind and name."""
 
@@ -231,7 +231,7 @@ async def followed(
     operator = asyncio.create_task(
         operate(
             read_scope((namespace,), None),
-            reconcile_cluster,
+            lambda lease, holds: reconcile_cluster,
             candidacy=Candidacy(namespace=namespace),
         )
     )
