@@ -211,7 +211,7 @@ def _objection(provider: str, declared: Declared, stored: StoredResource | None)
         "metadata": {"name": resource.metadata.name},
         "spec": spec,
     }
-    problems = validate(document, old={"spec": stored.spec})
+    problems = validate(document, old={"spec": read(stored.spec)})
     return describe(problems) if isinstance(problems, list) else None
 
 
@@ -233,7 +233,7 @@ def _standing(stored: StoredResource) -> Resource | None:
                 "apiVersion": API_VERSION,
                 "kind": stored.kind,
                 "metadata": {"name": stored.name, "namespace": stored.namespace},
-                "spec": stored.spec,
+                "spec": read(stored.spec),
             }
         )
     except ValidationError:
