@@ -231,7 +231,7 @@ async def followed(
     operator = asyncio.create_task(
         operate(
             read_scope((namespace,), None),
-            lambda lease, holds: reconcile_cluster,
+            lambda _lease, _holds: reconcile_cluster,
             candidacy=Candidacy(namespace=namespace),
         )
     )
