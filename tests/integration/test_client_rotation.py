@@ -180,18 +180,17 @@ async def test_a_folder_that_does_not_change_is_rotated_by_time(bench: Bench) ->
     first = await bench.client()
     real = asyncio.get_running_loop().time
     begin = real()
-    bench.now = first.created_on + timedelta(seconds=1.9)
     rotated = asyncio.Event()
 
+    def now() -> datetime:
+        return NOW + timedelta(seconds=1.9 + real() - begin)
+
     async def attempt(snapshot: Snapshot) -> Report:
-        bench.now = first.created_on + timedelta(seconds=1.9 + real() - begin)
+        bench.now = now()
         report = await bench.reconcile(snapshot)
         if (await bench.client()).api_secret != first.api_secret:
             rotated.set()
         return report
-
-    def now() -> datetime:
-        return first.created_on + timedelta(seconds=1.9 + real() - begin)
 
     stop = asyncio.Event()
     following = asyncio.create_task(

@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 from taskloom.delivery.dispatch import DeliveryQueue, Dispatcher
+from taskloom.domain.conditions import timestamp
 from taskloom.domain.egress import STANDALONE
+from taskloom.domain.events import NewEvent
+from taskloom.domain.query_tree import Filter
 from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.errors import Unavailable
 from taskloom.flow.publish import publish
 from taskloom.flow.services import Services
+from taskloom.ids import new_id
 from taskloom.outbox.relay import JobQueue, Relay
 from taskloom.ports.engine import StartRequest
 from taskloom.ports.sender import Answer, ErrorClass, Failure, SendResult
@@ -26,7 +30,8 @@ from taskloom.reconcilers.snapshot import Key, Snapshot
 from taskloom.store.database import Database
 from taskloom.testing.sender import FakeSender
 
-NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+"""Behind the database's clock, by which deliveries are due."""
 LEASE = timedelta(seconds=30)
 URL = "http://127.0.0.1:9/hook"
 HOOK: Key = ("WebhookSubscription", "default", "hook")
@@ -249,6 +254,41 @@ async def test_a_receiver_that_is_gone_is_told_by_the_next_look(bench: Bench) ->
     assert ("True", "Reconciled", "") == await bench.condition("Ready")
     await bench.look()
     assert ("True", "Reconciled", "") == await bench.condition("Ready")
+
+
+async def test_a_sources_last_event_is_told(bench: Bench) -> None:
+    """The sources at paths tell when an event came last, also after a restart."""
+    source = (
+        "---\napiVersion: taskloom.dev/v1alpha1\nkind: EventSource\nmetadata: {name: in}\n"
+        "spec: {http: {path: /in, auth: {anonymous: true}}}\n"
+    )
+    (bench.folder / "all.yaml").write_text(FOLDER + source)
+    await bench.reconcile()
+    key = ("EventSource", "default", "in")
+    assert "lastEventTime" not in await bench.status(key)
+    event = NewEvent(
+        id=new_id(),
+        key="paid",
+        payload="{}",
+        source=None,
+        description=None,
+        origin="source:default/in",
+        idempotency_key=None,
+    )
+    async with bench.services.tasks.begin() as tx:
+        await tx.events.add([(event, ())])
+        (stored,) = await tx.events.list(Filter())
+
+    assert {key} == await bench.look()
+
+    expected = timestamp(stored.created_on)
+    assert expected == (await bench.status(key))["lastEventTime"]
+    assert set() == await bench.look()
+
+    bench.live = Live()
+    bench.now = stored.created_on + timedelta(days=1)
+    await bench.reconcile()
+    assert expected == (await bench.status(key))["lastEventTime"]
 
 
 async def test_an_engine_that_does_not_answer_leaves_its_figures(

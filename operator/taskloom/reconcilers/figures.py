@@ -17,8 +17,9 @@ from taskloom.domain.deliveries import DeliveryFigures
 from taskloom.errors import Temporary
 from taskloom.flow.services import Services
 from taskloom.reconcilers.snapshot import Key
-from taskloom.reconcilers.statuses import retell
+from taskloom.reconcilers.statuses import Memory, retell
 from taskloom.reconcilers.verdict import Verdict, also_degraded, given_up
+from taskloom.store.resources import read
 
 Look = Callable[[], Awaitable[Mapping[Key, Verdict]]]
 """Gives the verdicts that have changed since the last reconciliation or look."""
@@ -26,16 +27,21 @@ Look = Callable[[], Awaitable[Mapping[Key, Verdict]]]
 log = structlog.get_logger()
 
 EVERY: Final = timedelta(seconds=30)
+_EVENTS_COME_LATE: Final = timedelta(minutes=5)  # by clocks that differ, or long transactions
 FAILING_AFTER: Final = 5
 """So many failures in a row make an endpoint one that fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Running instances by workflow key (None: not known), and deliveries by subscription."""
+    """Running instances by workflow key (None: not known), and deliveries by subscription.
+
+    `events` tells when each source that the HTTP door serves gave its last event, by its origin.
+    """
 
     running: Mapping[str, int] | None = None
     deliveries: Mapping[UUID, DeliveryFigures] = field(default_factory=dict)
+    events: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class Live:
@@ -49,9 +55,14 @@ class Live:
         self._told: dict[Key, Verdict] = {}
 
     async def complete(
-        self, services: Services, verdicts: Mapping[Key, Verdict]
+        self, services: Services, verdicts: Mapping[Key, Verdict], memory: Memory
     ) -> dict[Key, Verdict]:
-        """Add the figures to what a reconciliation found."""
+        """Add the figures to what a reconciliation found.
+
+        What the `memory` of statuses tells of long ago is not looked for in the database.
+        """
+        if self._read_at is None:
+            self._figures = Figures(events=_remembered_events(memory))
         await self._read(services)
         self._judged = {key: verdict for key, verdict in verdicts.items() if key[0] in _TOLD}
         self._told = {
@@ -86,33 +97,64 @@ class Live:
         now = services.now()
         if self._read_at is not None and now - self._read_at < self._every:
             return False
-        self._figures = await read_figures(services, self._figures)
+        since = (self._read_at or now) - _EVENTS_COME_LATE
+        self._figures = await read_figures(services, self._figures, since)
         self._read_at = now
         return True
 
 
-async def read_figures(services: Services, before: Figures) -> Figures:
-    """Read all figures; of an engine that does not answer those from before are kept."""
+async def read_figures(services: Services, before: Figures, since: datetime) -> Figures:
+    """Read all figures, events those `since` then.
+
+    Of an engine that does not answer those from before are kept.
+    """
     deliveries: list[DeliveryFigures] = []
-    if services.webhooks:
-        async with services.tasks.begin() as tx:
+    async with services.tasks.begin() as tx:
+        if services.webhooks:
             deliveries = await tx.delivery_health.figures()
+        events = await tx.events.latest(since)
     running: Mapping[str, int] | None
     try:
         running = await services.engine.running_by_workflow()
     except Temporary as error:
         log.debug("figures.engine-unknown", error=error.message)
         running = before.running
-    return Figures(running=running, deliveries={item.subscription_id: item for item in deliveries})
+    return Figures(
+        running=running,
+        deliveries={item.subscription_id: item for item in deliveries},
+        events={**before.events, **events},
+    )
 
 
 def with_figures(key: Key, verdict: Verdict, figures: Figures) -> Verdict:
     """Add to a verdict what the figures say of its object."""
     tell = _TOLD.get(key[0])
-    return verdict if tell is None else tell(verdict, figures)
+    return verdict if tell is None else tell(key, verdict, figures)
 
 
-def _with_running(verdict: Verdict, figures: Figures) -> Verdict:
+def _remembered_events(memory: Memory) -> dict[str, datetime]:
+    """Read from statuses when sources gave their last events."""
+    return {
+        _origin(key): datetime.fromisoformat(last)
+        for key, stored in memory.items()
+        if key[0] == "EventSource"
+        and (status := read(stored.status)).get("type") == "http"
+        and (last := status.get("lastEventTime")) is not None
+    }
+
+
+def _origin(key: Key) -> str:
+    return f"source:{key[1]}/{key[2]}"
+
+
+def _with_last_event(key: Key, verdict: Verdict, figures: Figures) -> Verdict:
+    last = figures.events.get(_origin(key))
+    if last is None or verdict.fields.get("type") != "http":
+        return verdict  # what connectors run they tell of
+    return replace(verdict, fields={**verdict.fields, "lastEventTime": timestamp(last)})
+
+
+def _with_running(_key: Key, verdict: Verdict, figures: Figures) -> Verdict:
     workflow = verdict.fields.get("externalIdentifier")
     if workflow is None or figures.running is None:
         return verdict
@@ -120,7 +162,7 @@ def _with_running(verdict: Verdict, figures: Figures) -> Verdict:
     return replace(verdict, fields={**verdict.fields, "runningInstances": count})
 
 
-def _with_deliveries(verdict: Verdict, figures: Figures) -> Verdict:
+def _with_deliveries(_key: Key, verdict: Verdict, figures: Figures) -> Verdict:
     found = _deliveries_of(verdict, figures)
     if found is None:
         return verdict
@@ -161,4 +203,8 @@ def _delivery(found: DeliveryFigures) -> dict[str, Any]:
     }
 
 
-_TOLD: Final = {"Workflow": _with_running, "WebhookSubscription": _with_deliveries}
+_TOLD: Final = {
+    "Workflow": _with_running,
+    "WebhookSubscription": _with_deliveries,
+    "EventSource": _with_last_event,
+}

@@ -161,7 +161,7 @@ async def reconcile(
     repaired = applied.finish(look=snapshot.look)
     _tell_drift(run, repaired)
     live = live or Live()
-    run.verdicts = await live.complete(services, run.verdicts)
+    run.verdicts = await live.complete(services, run.verdicts, memory)
     records = await to_thread(remember, outlook, run.verdicts, memory, now)
     async with services.tasks.begin() as tx:
         for stored in outlook.forgotten:

@@ -1,6 +1,7 @@
 """Events that came in."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +47,16 @@ class Events:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+
+    async def latest(self, since: datetime) -> dict[str, datetime]:
+        """Tell when each declared source gave its last event, of those that gave one since."""
+        rows = await run(
+            self._connection,
+            "SELECT origin, max(created_on) AS last FROM events"
+            " WHERE created_on > %s AND origin LIKE 'source:%%' GROUP BY origin",
+            (since,),
+        )
+        return {row.origin: row.last for row in rows}
 
     async def add(self, rows: Sequence[tuple[NewEvent, tuple[Route, ...]]]) -> set[UUID]:
         """Insert events with their routes; return the ids that were new."""
