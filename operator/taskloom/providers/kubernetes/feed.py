@@ -43,8 +43,10 @@ class Feed:
     def lose(self) -> None:
         """Tell that the watch was cut off, and cannot say what it missed."""
         with self._lock:
+            first = not self._lost
             self._lost = True
-        self._wake()
+        if first:
+            self._wake()
 
     def ask(self) -> None:
         """Ask for a reconciliation of what is known: something else than objects has changed."""

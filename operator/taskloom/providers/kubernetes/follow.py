@@ -26,9 +26,9 @@ from taskloom.providers.kubernetes.feed import Feed
 from taskloom.providers.kubernetes.finalizer import keep_finalizers
 from taskloom.providers.kubernetes.glance import Glance
 from taskloom.providers.kubernetes.meters import Meters
-from taskloom.providers.kubernetes.mirror import Mirror, News, Seen
+from taskloom.providers.kubernetes.mirror import Listing, Mirror, News, Seen
 from taskloom.providers.kubernetes.notices import Notice, notices_of
-from taskloom.providers.kubernetes.objects import DATA, OURS, Body, ResourceType
+from taskloom.providers.kubernetes.objects import DATA, OURS, ResourceType
 from taskloom.providers.kubernetes.outage import Outages, verdicts_of
 from taskloom.providers.kubernetes.scope import Scope
 from taskloom.providers.kubernetes.secrets import look_up
@@ -43,6 +43,10 @@ log = structlog.get_logger()
 
 _PATIENCE = 300.0
 _SIGN = "reconciliation"
+_TURN = 50
+"""Objects that are looked at before others have their turn."""
+_MANY = 50
+"""ConfigMaps and Secrets that are listed rather than asked for one by one."""
 
 Watch = Callable[[Feed], AbstractAsyncContextManager[None]]
 """Fills a feed as long as its block lasts."""
@@ -186,9 +190,11 @@ class Follower:
             lost |= missed
             changed |= self._feed.take_request()
             self._note_age()
-            for event in events:
+            for count, event in enumerate(events, 1):
                 news = self._mirror.take(event.body, deleted=event.deleted)
                 changed |= news is News.DECLARED
+                if count % _TURN == 0:
+                    await asyncio.sleep(0)
             if changed and self._oldest is None:
                 self._oldest = clock()
             left = min(self._rhythm.quiet, end - clock())
@@ -332,7 +338,7 @@ class Follower:
         self._vitals.beat(_SIGN, within=max(3 * self._rhythm.resync, _PATIENCE))
 
     async def _tell(self, judged: Mapping[Key, Seen], verdicts: Mapping[Key, Verdict]) -> int:
-        count = self._teller.tell(judged, verdicts, self._now())
+        count = await self._teller.tell(judged, verdicts, self._now())
         await self._teller.wake()
         self._meters.show(judged, verdicts)
         return count
@@ -352,11 +358,11 @@ class Follower:
         well = True
         for type_ in OURS.values():
             for place in self._scope.places:
-                well &= await self._list(type_, place, self._take_objects)
+                well &= await self._list(type_, place)
         if well and self._mirror.unknown() | self._mirror.references:
             for type_ in DATA.values():
                 for place in self._scope.places:
-                    well &= await self._list(type_, place, self._take_data)
+                    well &= await self._list(type_, place)
         if well:
             self._meters.listed_at.set(self._now().timestamp())
         return well
@@ -365,43 +371,33 @@ class Follower:
         self,
         type_: ResourceType,
         place: str | None,
-        take: Callable[[ResourceType, str | None, list[Body], int], None],
     ) -> bool:
-        bodies: list[Body] = []
-        version = 0
+        listing: Listing | None = None
         try:
             async for page in self._cluster.pages(type_, place):
-                version = version or page.version
-                # Of other people's data only what is referred to is kept in memory.
-                bodies += [body for body in page.items if self._is_wanted(type_, body)]
+                if listing is None:
+                    listing = self._mirror.listing(type_.kind, place, page.version)
+                for start in range(0, len(page.items), _TURN):
+                    listing.take(page.items[start : start + _TURN])
+                    await asyncio.sleep(0)
         except NotFound:
             log.warning("kubernetes.kind-missing", kind=type_.kind, crd=f"{type_.plural}")
             return False
         except TaskloomError as error:
             log.warning("kubernetes.not-listed", kind=type_.kind, error=error.message)
             return False
-        take(type_, place, bodies, version)
+        if listing is not None:
+            listing.end()
         return True
-
-    def _is_wanted(self, type_: ResourceType, body: Body) -> bool:
-        if type_.kind in OURS:
-            return True
-        metadata = body.get("metadata") or {}
-        key = (type_.kind, str(metadata.get("namespace")), str(metadata.get("name")))
-        return key in self._mirror.references
-
-    def _take_objects(
-        self, type_: ResourceType, place: str | None, bodies: list[Body], version: int
-    ) -> None:
-        self._mirror.take_listing(type_.kind, place, bodies, version)
-
-    def _take_data(
-        self, type_: ResourceType, place: str | None, bodies: list[Body], version: int
-    ) -> None:
-        self._mirror.take_data_listing(type_.kind, place, bodies, version)
 
     async def _look_up(self) -> None:
         """Look up the data that objects have come to refer to."""
+        unknown = self._mirror.unknown()
+        if len(unknown) > _MANY:
+            for type_ in DATA.values():
+                if any(key[0] == type_.kind for key in unknown):
+                    for place in self._scope.places:
+                        await self._list(type_, place)
         for key in sorted(self._mirror.unknown()):
             try:
                 await look_up(self._cluster, self._mirror, key)

@@ -7,11 +7,16 @@ behind at which version it went.
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from sys import intern
+from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
+from taskloom.providers.kubernetes.compact import compact
 from taskloom.providers.kubernetes.objects import DATA, OURS, Body, metadata_of, version_of
 from taskloom.providers.kubernetes.references import references_of
 from taskloom.providers.kubernetes.scope import Scope
@@ -20,6 +25,7 @@ from taskloom.reconcilers.specs import digest_of
 from taskloom.resources.validate import validate
 
 PROVIDER = "kubernetes"
+_NONE: Mapping[str, str] = MappingProxyType({})
 HELD = "Workflow"
 """The one kind whose objects may have to wait before they go."""
 
@@ -36,19 +42,28 @@ class News(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One of our objects as it was last seen; `declared` is None if it is not valid."""
+    """One of our objects as it was last seen; `declared` is None if it is not valid.
+
+    Its status is kept as `written`, JSON: there are many, and few are read.
+    """
 
     uid: str
     version: int
     generation: int
     labels: Mapping[str, str]
-    status: Mapping[str, Any]
+    written: bytes
     declared: Declared | None
     refused: Refused | None = None
     references: frozenset[Key] = frozenset()
     deleted: bool = False
     """Whether its user has deleted it; it is there still while it has finalizers."""
     finalizers: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """The status, read anew each time."""
+        made: dict[str, Any] = msgspec.json.decode(self.written)
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,40 +139,54 @@ class Mirror:
         A listing older than the one before says that the cluster was restored from a backup:
         then it is believed in everything.
         """
+        listing = self.listing(kind, place, version)
+        listing.take(bodies)
+        return listing.end()
+
+    def listing(self, kind: str, place: str | None, version: int) -> "Listing":
+        """Begin to learn of all objects of a kind in a place, piece by piece.
+
+        Of ConfigMaps and Secrets only those are noted that are referred to.
+        """
+        if kind in DATA:
+            self._refer()
+            return Listing(self, kind, place, version, changed=False)
         restored = version < self._listed.get((kind, place), 0)
         if restored:
             self._forget_versions(kind, place)
-        listed: set[Key] = set()
-        changed = restored
-        for body in bodies:
-            typed = {"kind": kind, **body}  # the items of a list leave it out
-            listed.add(key_of(typed))
-            changed |= self.take(typed) is News.DECLARED
-        for key, seen in list(self._objects.items()):
-            within = key[0] == kind and place in (None, key[1])
-            if within and key not in listed and seen.version <= version:
-                del self._objects[key]
-                changed = True
+        return Listing(self, kind, place, version, changed=restored)
+
+    def end_listing(
+        self, kind: str, place: str | None, version: int, listed: Container[Key]
+    ) -> bool:
+        """Forget what a listing lacks; tell whether there was any."""
+        if kind in DATA:
+            for key in self._references:
+                if key[0] == kind and place in (None, key[1]) and key not in listed:
+                    self.take_absence(key, version)
+            return False
+        lost = [
+            key
+            for key, seen in self._objects.items()
+            if key[0] == kind
+            and place in (None, key[1])
+            and key not in listed
+            and seen.version <= version
+        ]
+        for key in lost:
+            del self._objects[key]
         for key, gone in list(self._gone.items()):
             if key[0] == kind and place in (None, key[1]) and gone <= version:
                 del self._gone[key]
         self._listed[kind, place] = version
-        self._stale |= changed
-        return changed
+        self._stale |= bool(lost)
+        return bool(lost)
 
-    def take_data_listing(
-        self, kind: str, place: str | None, bodies: Iterable[Body], version: int
-    ) -> None:
-        """Learn of all ConfigMaps or Secrets in a place that are referred to."""
-        self._refer()
-        listed: set[Key] = set()
-        for body in bodies:
-            typed = {"kind": kind, **body}
-            listed.add(key_of(typed))
-            self.take(typed)
-        for key in self._references:
-            if key[0] == kind and place in (None, key[1]) and key not in listed:
-                self.take_absence(key, version)
+    def knows(self, body: Body) -> bool:
+        """Tell whether an object is no news; may be asked by any thread."""
+        key, version = key_of(body), version_of(body)
+        known = self._objects.get(key) or self._data.get(key)
+        return known is not None and 0 < version <= known.version
 
     def take_absence(self, key: Key, version: int = 0) -> None:
         """Learn that there is no such ConfigMap or Secret."""
@@ -196,7 +225,7 @@ class Mirror:
             after = _see(key, body, before)
             self._objects[key] = after
             if before is not None and _same_wish(before, after):
-                return News.STATUS if before.status != after.status else News.NOTHING
+                return News.STATUS if before.written != after.written else News.NOTHING
         self._stale = True
         return News.DECLARED
 
@@ -238,13 +267,41 @@ class Mirror:
         self._stale = True
 
 
+class Listing:
+    """A listing on its way into a mirror."""
+
+    def __init__(
+        self, mirror: Mirror, kind: str, place: str | None, version: int, *, changed: bool
+    ) -> None:
+        self._mirror = mirror
+        self._kind = kind
+        self._place = place
+        self._version = version
+        self._listed: set[Key] = set()
+        self._changed = changed
+
+    def take(self, bodies: Iterable[Body]) -> None:
+        """Learn of some of the objects."""
+        for body in bodies:
+            typed = {"kind": self._kind, **body}  # the items of a list leave it out
+            self._changed |= self._mirror.take(typed) is News.DECLARED
+            key = key_of(typed)
+            if self._mirror.seen(key) is not None or self._mirror.data(key) is not None:
+                self._listed.add(key)
+
+    def end(self) -> bool:
+        """Learn that this was all; tell whether what is declared changed."""
+        lost = self._mirror.end_listing(self._kind, self._place, self._version, self._listed)
+        return self._changed or lost
+
+
 def key_of(body: Body) -> Key:
     """Give an object's kind, namespace and name."""
     metadata = metadata_of(body)
     return (
-        str(body.get("kind")),
-        str(metadata.get("namespace") or "default"),
-        str(metadata.get("name")),
+        intern(str(body.get("kind"))),
+        intern(str(metadata.get("namespace") or "default")),
+        intern(str(metadata.get("name"))),
     )
 
 
@@ -252,8 +309,8 @@ def _see(key: Key, body: Body, before: Seen | None) -> Seen:
     metadata = metadata_of(body)
     generation = int(metadata.get("generation") or 0)
     uid = str(metadata.get("uid") or "")
-    labels = dict(metadata.get("labels") or {})
-    status = body.get("status") or {}
+    labels = dict(metadata.get("labels") or {}) or _NONE
+    status = msgspec.json.encode(body.get("status") or {}, order="sorted")
     deleted = bool(metadata.get("deletionTimestamp"))
     finalizers = tuple(metadata.get("finalizers") or ())
     if before is not None and (before.uid, before.generation) == (uid, generation) and generation:
@@ -263,7 +320,7 @@ def _see(key: Key, body: Body, before: Seen | None) -> Seen:
             version=version_of(body),
             generation=generation,
             labels=labels,
-            status=status,
+            written=status,
             declared=before.declared,
             refused=before.refused,
             references=before.references,
@@ -278,7 +335,7 @@ def _see(key: Key, body: Body, before: Seen | None) -> Seen:
             version=version_of(body),
             generation=generation,
             labels=labels,
-            status=status,
+            written=status,
             declared=None,
             refused=refused,
             references=frozenset() if before is None else before.references,
@@ -290,8 +347,8 @@ def _see(key: Key, body: Body, before: Seen | None) -> Seen:
         version=version_of(body),
         generation=generation,
         labels=labels,
-        status=status,
-        declared=Declared(resource=made, digest=digest_of(made)),
+        written=status,
+        declared=Declared(resource=compact(made), digest=digest_of(made)),
         references=references_of(made),
         deleted=deleted,
         finalizers=finalizers,

@@ -108,7 +108,9 @@ async def _follow(
 
     meters.leader.set(1)
     try:
-        await follower.run(lambda feed: watching(scope, feed, lambda: mirror.references, live))
+        await follower.run(
+            lambda feed: watching(scope, feed, lambda: mirror.references, live, knows=mirror.knows)
+        )
     finally:
         vitals.end(_WATCH)
         meters.end()

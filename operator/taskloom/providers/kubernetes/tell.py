@@ -19,6 +19,8 @@ from taskloom.reconcilers.verdict import Verdict
 log = structlog.get_logger()
 
 WRITERS = 16
+_TURN = 100
+"""Objects that are looked at before others have their turn."""
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 30.0
 
@@ -55,32 +57,50 @@ class Teller:
         self._busy: set[Key] = set()
         self._filled = asyncio.Condition()
 
-    def tell(
+    async def tell(
         self, judged: Mapping[Key, Seen], verdicts: Mapping[Key, Verdict], now: datetime
     ) -> int:
-        """Note what became of the objects as they were judged; give how many are to be written."""
+        """Note what became of the objects as they were judged; give how many are to be written.
+
+        Only what does not stand there yet is noted.
+        """
         count = 0
         for key in self._wanted.keys() - judged.keys():
             del self._wanted[key]
             self._waiting.pop(key, None)
-        for key, seen in judged.items():
+        for number, (key, seen) in enumerate(judged.items(), 1):
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
             verdict = verdicts.get(key)
-            if verdict is None:
-                continue
-            before = self._wanted.get(key)
-            former = seen.status
-            if before is not None and before.uid == seen.uid:
-                former = before.status  # it may be on its way still
-            status = status_of(verdict, former, seen.generation, now)
-            self._wanted[key] = _Wanted(uid=seen.uid, status=status)
-            if self._changed is not None and status != former:
-                self._changed(key, seen, former, status)
-            if self._is_told(key):
-                self._waiting.pop(key, None)
-            else:
-                self._waiting[key] = None
-                count += 1
+            if verdict is not None:
+                count += self._note(key, seen, verdict, now)
         return count
+
+    def _note(self, key: Key, seen: Seen, verdict: Verdict, now: datetime) -> bool:
+        """Note what became of one object; tell whether it is to be written."""
+        before, present = self._wanted.get(key), self._mirror.seen(key)
+        former = seen.status
+        if before is not None and before.uid == seen.uid:
+            former = before.status  # it may be on its way still
+        elif present is not None and present.uid == seen.uid:
+            former = present.status  # it may have been written since
+            if verdict.stands(former, seen.generation):
+                return False
+        status = status_of(verdict, former, seen.generation, now)
+        self._wanted[key] = _Wanted(uid=seen.uid, status=status)
+        if self._changed is not None and status != former:
+            self._changed(key, seen, former, status)
+        if self._is_told(key):
+            self._waiting.pop(key, None)
+            self._forget(key)
+            return False
+        self._waiting[key] = None
+        return True
+
+    def _forget(self, key: Key) -> None:
+        """Keep no status that stands: there are many."""
+        if key not in self._busy and self._is_told(key):
+            self._wanted.pop(key, None)
 
     async def write(self) -> None:
         """Write what is noted until cancelled, `WRITERS` at once."""
@@ -115,6 +135,7 @@ class Teller:
                 await self._bring(key)
             finally:
                 self._busy.discard(key)
+                self._forget(key)
                 await self.wake()
 
     def _next(self) -> Key | None:

@@ -9,18 +9,19 @@ import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import kopf
 import structlog
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 from kubernetes.aio.client import Configuration
 
 from taskloom.providers.kubernetes.client import load_configuration
 from taskloom.providers.kubernetes.feed import Event, Feed
 from taskloom.providers.kubernetes.mirror import key_of
-from taskloom.providers.kubernetes.objects import DATA, OURS
+from taskloom.providers.kubernetes.objects import DATA, OURS, Body
 from taskloom.providers.kubernetes.scope import Scope
 from taskloom.reconcilers.snapshot import Key
 
@@ -32,6 +33,37 @@ _STOP_SECONDS = 15.0
 _LIVE_SECONDS = 5.0
 SILENCE = 70.0
 """Seconds of silence after which a connection is taken for dead: a bookmark comes each minute."""
+
+
+class _Forgetful(ResourceMemories):
+    """Keeps nothing of any object: the mirror does."""
+
+    async def recall(
+        self,
+        raw_body: Any,
+        *,
+        memobase: Any = None,
+        noticed_by_listing: bool = False,
+        ephemeral: bool = False,
+    ) -> ResourceMemory:
+        del ephemeral  # everything is
+        return await super().recall(
+            raw_body, memobase=memobase, noticed_by_listing=noticed_by_listing, ephemeral=True
+        )
+
+
+class _NoDifferences(kopf.DiffBaseStorage):
+    """Compares no object with what it was: nobody asks here."""
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
+        del body, extra_fields
+        return {}
+
+    def fetch(self, *, body: Any) -> Any:
+        del body
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        """Store nothing."""
 
 
 class _Endless:
@@ -48,15 +80,19 @@ async def watching(
     references: Callable[[], Collection[Key]],
     live: Callable[[], None] = lambda: None,
     *,
+    knows: Callable[[Body], bool] = lambda _body: False,
     silence: float = SILENCE,
 ) -> AsyncIterator[None]:
     """Fill the feed with what changes, as long as the block lasts.
 
-    ConfigMaps and Secrets are told only if they are among the `references`.
+    ConfigMaps and Secrets are told only if they are among the `references`, and nothing is that
+    somebody `knows` already.
     `live` is called every few seconds as long as the watch's own loop runs.
     A connection that is silent for `silence` seconds is given up for a new one.
     """
-    errand = _Errand(scope=scope, feed=feed, references=references, live=live, silence=silence)
+    errand = _Errand(
+        scope=scope, feed=feed, references=references, knows=knows, live=live, silence=silence
+    )
     thread = threading.Thread(target=_run, args=(errand,), name="kopf", daemon=True)
     thread.start()
     try:
@@ -75,13 +111,19 @@ def settings_of_watch(silence: float = SILENCE) -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = silence
     settings.watching.server_timeout = 300  # a whole number: it goes into the URL
     settings.watching.client_timeout = 330
-    settings.queueing.idle_timeout = 0.5
+    settings.queueing.idle_timeout = 0.05  # each object that is told of costs until then
+    settings.persistence.diffbase_storage = _NoDifferences()
+    settings.persistence.progress_storage = kopf.StatusProgressStorage()  # the others look longer
     settings.queueing.error_delays = cast("Iterable[float]", _Endless())
     settings.networking.error_backoffs = cast("Iterable[float]", _Endless())
     return settings
 
 
-def registry_of(feed: Feed, references: Callable[[], Collection[Key]]) -> kopf.OperatorRegistry:
+def registry_of(
+    feed: Feed,
+    references: Callable[[], Collection[Key]],
+    knows: Callable[[Body], bool] = lambda _body: False,
+) -> kopf.OperatorRegistry:
     """Say what is looked at: every kind of ours, and the data that is referred to."""
     registry = kopf.OperatorRegistry()
 
@@ -91,7 +133,11 @@ def registry_of(feed: Feed, references: Callable[[], Collection[Key]]) -> kopf.O
 
     def tell(event: Any, **_: Any) -> None:
         body, type_ = event["object"], event["type"]
-        feed.put(Event(body=body, deleted=type_ == "DELETED", listed=type_ is None))
+        deleted, listed = type_ == "DELETED", type_ is None
+        if listed:
+            feed.lose()
+        if deleted or not knows(body):
+            feed.put(Event(body=_trimmed(body), deleted=deleted, listed=listed))
 
     def is_referenced(body: Any, **_: Any) -> bool:
         return key_of(body) in references()
@@ -131,6 +177,7 @@ class _Errand:
     scope: Scope
     feed: Feed
     references: Callable[[], Collection[Key]]
+    knows: Callable[[Body], bool]
     live: Callable[[], None]
     silence: float
     stop: threading.Event = field(default_factory=threading.Event)
@@ -156,7 +203,8 @@ async def _operate(errand: _Errand) -> None:
     living = asyncio.create_task(_live(errand.live))
     try:
         await kopf.operator(
-            registry=registry_of(errand.feed, errand.references),
+            registry=registry_of(errand.feed, errand.references, errand.knows),
+            memories=_Forgetful(),
             settings=settings_of_watch(errand.silence),
             # else it looks for the user's name, and a pod has none
             identity=cast("Any", "taskloom"),
@@ -173,6 +221,12 @@ async def _live(live: Callable[[], None]) -> None:
     while True:
         live()
         await asyncio.sleep(_LIVE_SECONDS)
+
+
+def _trimmed(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out who wrote which field: it is more than all the rest."""
+    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    return {**body, "metadata": metadata}
 
 
 def _quieten() -> None:
