@@ -1,6 +1,7 @@
 """What each role runs: loops and followers, by name."""
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -200,6 +201,7 @@ def _follow_cluster(parts: Parts) -> Service:
     )
 
     async def follow() -> None:
+        _collect_rarely()
         await operate.operate(
             wanted,
             lambda lease, holds: _leading(parts, lease, holds),
@@ -209,6 +211,16 @@ def _follow_cluster(parts: Parts) -> Service:
         )
 
     return follow
+
+
+def _collect_rarely() -> None:
+    """Look for garbage in cycles less often, and not among what stays.
+
+    With many objects each look at all of them would hold up everything for a while.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 25, 25)
 
 
 def _leading(

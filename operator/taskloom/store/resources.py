@@ -72,10 +72,10 @@ class Resources:
 
     async def all(self) -> list[StoredResource]:
         """List them all, by kind, namespace and name."""
-        result = await self._connection.execute(
-            select(resources).order_by(resources.c.kind, resources.c.namespace, resources.c.name)
+        statement = select(resources).order_by(
+            resources.c.kind, resources.c.namespace, resources.c.name
         )
-        return await read_rows(result, _row_to_resource)
+        return await read_rows(self._connection, statement, _row_to_resource)
 
     async def put(self, resource: StoredResource) -> None:
         """Insert or replace one; its first `created_on` stays."""

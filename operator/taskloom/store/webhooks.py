@@ -33,10 +33,8 @@ class Webhooks:
 
     async def client_apps(self) -> list[ClientApp]:
         """List every client app, oldest first."""
-        result = await self._connection.execute(
-            select(client_apps).order_by(client_apps.c.created_on, client_apps.c.id)
-        )
-        return await read_rows(result, self._row_to_client)
+        statement = select(client_apps).order_by(client_apps.c.created_on, client_apps.c.id)
+        return await read_rows(self._connection, statement, self._row_to_client)
 
     async def client_by_key(self, api_key: str) -> ClientApp | None:
         """Find a client app by its API key."""
@@ -104,12 +102,10 @@ class Webhooks:
 
     async def subscriptions(self) -> list[Subscription]:
         """List every subscription, oldest first."""
-        result = await self._connection.execute(
-            select(webhook_subscriptions).order_by(
-                webhook_subscriptions.c.created_on, webhook_subscriptions.c.id
-            )
+        statement = select(webhook_subscriptions).order_by(
+            webhook_subscriptions.c.created_on, webhook_subscriptions.c.id
         )
-        return await read_rows(result, self._row_to_subscription)
+        return await read_rows(self._connection, statement, self._row_to_subscription)
 
     async def interests(self) -> list[tuple[UUID, tuple[str, ...], str | None]]:
         """List what subscriptions want: id, globs of event keys, filter.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import structlog
 
 from taskloom.errors import Conflict, NotFound, Superseded, TaskloomError, Temporary
@@ -27,10 +28,16 @@ _LONGEST_PAUSE = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """The status that an object of that uid should have."""
+    """The status that an object of that uid should have, kept as JSON: many may wait."""
 
     uid: str
-    status: Mapping[str, Any]
+    written: bytes
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """The status, read anew each time."""
+        made: dict[str, Any] = msgspec.json.decode(self.written)
+        return made
 
 
 class Teller:
@@ -87,7 +94,7 @@ class Teller:
             if verdict.stands(former, seen.generation):
                 return False
         status = status_of(verdict, former, seen.generation, now)
-        self._wanted[key] = _Wanted(uid=seen.uid, status=status)
+        self._wanted[key] = _Wanted(uid=seen.uid, written=msgspec.json.encode(status))
         if self._changed is not None and status != former:
             self._changed(key, seen, former, status)
         if self._is_told(key):
