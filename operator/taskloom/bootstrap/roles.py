@@ -23,7 +23,7 @@ from taskloom.reconcilers.drift import Applied
 from taskloom.reconcilers.figures import Live
 from taskloom.reconcilers.reconcile import Report, reconcile
 from taskloom.reconcilers.runners import Runners
-from taskloom.reconcilers.snapshot import Snapshot
+from taskloom.reconcilers.snapshot import Key, Snapshot
 from taskloom.runtime.loop import Loop, Pace
 from taskloom.runtime.pulse import Pulse
 from taskloom.settings import ROLES
@@ -35,6 +35,8 @@ _TIMER_POLL = 1.0
 _FEED_POLL = 5.0
 _FEED_PAUSE = 0.2  # what use cases see at once is stored by them; the rest may come together
 _COMMANDS_POLL = 5.0
+NO_TEMPLATE = "TASKLOOM_WORKER_TEMPLATE names no template to make its pods from"
+"""Why a source has no pods of its own where the controller was given no template."""
 
 
 def services_of(parts: Parts) -> Mapping[str, Service]:
@@ -181,8 +183,8 @@ def _controller_services(parts: Parts) -> Mapping[str, Service]:
 def _follow_cluster(parts: Parts) -> Service:
     try:
         # Only who has a cluster needs what is imported here; it is an extra.
+        from taskloom.providers.kubernetes import dedicate, meters, operate, scope  # noqa: PLC0415
         from taskloom.providers.kubernetes import follow as following  # noqa: PLC0415
-        from taskloom.providers.kubernetes import meters, operate, scope  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise Permanent(
             f"--kubernetes needs the package {error.name}: pip install 'taskloom[kubernetes]'."
@@ -199,12 +201,25 @@ def _follow_cluster(parts: Parts) -> Service:
         meters=meters.Meters(parts.metrics),
         asked=parts.asked,
     )
+    problems: dict[Key, str] = {}
+    no_pods: str | None = NO_TEMPLATE
+    pods = None
+    if settings.worker_template is not None:
+        no_pods = None
+        pods = dedicate.Pods(
+            template=settings.worker_template,
+            kinds=parts.connectors.kinds,
+            problems=problems,
+            changed=parts.asked.set,
+        )
+    runners = runners_of(parts, no_pods=no_pods, problems=problems)
 
     async def follow() -> None:
         _collect_rarely()
         await operate.operate(
             wanted,
-            lambda lease, holds: _leading(parts, lease, holds),
+            lambda lease, holds: _leading(parts, lease, holds, runners),
+            pods=pods,
             candidacy=candidacy,
             standing_by=parts.reconciled.set,
             surroundings=surroundings,
@@ -224,12 +239,11 @@ def _collect_rarely() -> None:
 
 
 def _leading(
-    parts: Parts, lease: str, holds: Callable[[], bool]
+    parts: Parts, lease: str, holds: Callable[[], bool], runners: Runners
 ) -> Callable[[Snapshot, CredentialStore], Awaitable[Report]]:
     """Reconcile as one who leads: with databases that are written in his term only."""
     fenced: Services | None = None
     applied = Applied()
-    runners = runners_of(parts, no_pods="this installation makes no pods for sources")
     live = Live()
 
     async def reconcile_in_term(snapshot: Snapshot, credentials: CredentialStore) -> Report:

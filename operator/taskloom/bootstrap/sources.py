@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from taskloom.bootstrap.parts import Parts
 from taskloom.connectors.host import STATES, Host, Pool
 from taskloom.reconcilers.runners import Runners
+from taskloom.reconcilers.snapshot import Key
 
 Service = Callable[[], Awaitable[None]]
 _STATES_POLL = 3.0
@@ -46,6 +47,12 @@ async def follow_states(parts: Parts) -> None:
         await parts.bell.wait(STATES, _STATES_POLL)
 
 
-def runners_of(parts: Parts, *, no_pods: str | None) -> Runners:
-    """Say what this installation runs sources with."""
-    return Runners(kinds=Runners().kinds | parts.connectors.kinds, no_pods=no_pods)
+def runners_of(
+    parts: Parts, *, no_pods: str | None, problems: Mapping[Key, str] | None = None
+) -> Runners:
+    """Say what this installation runs sources with; `problems` may change as time goes by."""
+    return Runners(
+        kinds=Runners().kinds | parts.connectors.kinds,
+        no_pods=no_pods,
+        problems={} if problems is None else problems,
+    )

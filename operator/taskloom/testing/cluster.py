@@ -106,14 +106,29 @@ class FakeCluster:
         finally:
             self._feeds.remove(feed)
 
-    async def pages(self, type_: ResourceType, namespace: str | None) -> AsyncIterator[Page]:
-        """List a collection piece by piece."""
+    async def serves(self, type_: ResourceType) -> bool:
+        """Tell whether the definition of a kind is there; only asked of others' kinds."""
+        return type_.kind not in self._missing
+
+    async def apply(self, type_: ResourceType, body: Body, *, manager: str) -> Body:
+        """Make or change an object: fields are put over those that are there."""
+        metadata = body["metadata"]
+        namespace, name = str(metadata["namespace"]), str(metadata["name"])
+        self._begin("apply", type_, namespace, name)
+        key = (type_.kind, namespace, name)
+        before = self._objects.get(key)
+        return self._store(key, _merged(before, copy.deepcopy(dict(body))), before)
+
+    async def pages(
+        self, type_: ResourceType, namespace: str | None, *, selector: str = ""
+    ) -> AsyncIterator[Page]:
+        """List a collection piece by piece; a `selector` names labels and their values."""
         self._begin("list", type_, namespace)
         version = self._version
         found = [
             copy.deepcopy(body)
             for key, body in sorted(self._objects.items())
-            if key[0] == type_.kind and namespace in (None, key[1])
+            if key[0] == type_.kind and namespace in (None, key[1]) and _has_labels(body, selector)
         ]
         for body in found:
             del body["kind"], body["apiVersion"]  # as in a list of the API server's
@@ -227,6 +242,12 @@ class FakeCluster:
     def _tell(self, event: Event) -> None:
         for feed in self._feeds:
             feed.put(event)
+
+
+def _has_labels(body: Body, selector: str) -> bool:
+    labels = body["metadata"].get("labels") or {}
+    wanted = (term.partition("=") for term in selector.split(",") if term)
+    return all(labels.get(name) == value for name, _, value in wanted)
 
 
 def _check_version(before: Body, body: Body) -> None:

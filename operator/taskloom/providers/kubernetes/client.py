@@ -23,7 +23,7 @@ from taskloom.errors import (
     Unavailable,
 )
 from taskloom.providers.kubernetes.cluster import MANAGER, Page, as_applied
-from taskloom.providers.kubernetes.objects import Body, ResourceType
+from taskloom.providers.kubernetes.objects import Body, ResourceType, metadata_of
 
 _PAGE = 500
 _SECONDS = 30.0
@@ -96,11 +96,34 @@ class KubernetesCluster:
         """Give the same cluster for one who may write while `holds` only, else `Superseded`."""
         return KubernetesCluster(self._client, holds, count=self._count)
 
-    async def pages(self, type_: ResourceType, namespace: str | None) -> AsyncIterator[Page]:
+    async def serves(self, type_: ResourceType) -> bool:
+        """Tell whether a type's group and version are known here."""
+        try:
+            await self._call("GET", f"/apis/{type_.api_version}")
+        except NotFound:
+            return False
+        return True
+
+    async def apply(self, type_: ResourceType, body: Body, *, manager: str) -> Body:
+        """Make or change an object by server-side apply."""
+        metadata = metadata_of(body)
+        return await self._call(
+            "PATCH",
+            type_.path(metadata["namespace"], metadata["name"]),
+            body=body,
+            query={"fieldManager": manager, "force": "true"},
+            content=_APPLY,
+        )
+
+    async def pages(
+        self, type_: ResourceType, namespace: str | None, *, selector: str = ""
+    ) -> AsyncIterator[Page]:
         """List a collection piece by piece; all of one version."""
         token = ""
         while True:
             query = {"limit": str(_PAGE)} | ({"continue": token} if token else {})
+            if selector:
+                query["labelSelector"] = selector
             body = await self._call("GET", type_.path(namespace), query=query)
             metadata = body.get("metadata") or {}
             yield Page(

@@ -25,8 +25,21 @@ class Page:
 class Cluster(Protocol):
     """An API server."""
 
-    def pages(self, type_: ResourceType, namespace: str | None) -> AsyncIterator[Page]:
-        """List a collection piece by piece, of all namespaces for None; all of one version."""
+    def pages(
+        self, type_: ResourceType, namespace: str | None, *, selector: str = ""
+    ) -> AsyncIterator[Page]:
+        """List a collection piece by piece, of all namespaces for None; all of one version.
+
+        With a `selector` only the objects whose labels it selects.
+        """
+        ...
+
+    async def serves(self, type_: ResourceType) -> bool:
+        """Tell whether a type's group and version are known here."""
+        ...
+
+    async def apply(self, type_: ResourceType, body: Body, *, manager: str) -> Body:
+        """Make or change an object by server-side apply; what another manager set is taken over."""
         ...
 
     async def get(self, type_: ResourceType, namespace: str, name: str) -> Body:

@@ -118,6 +118,12 @@ class Mirror:
         """Tell whether an object is this installation's business."""
         return self._scope.selects(seen.labels)
 
+    def is_elsewhere(self, key: Key) -> bool:
+        """Tell whether an object is not this installation's business, as far as it is known."""
+        namespaces, seen = self._scope.namespaces, self._objects.get(key)
+        outside = namespaces is not None and key[1] not in namespaces
+        return outside or (seen is not None and not self.selects(seen))
+
     def selected(self) -> list[tuple[Key, Seen]]:
         """List the objects that are this installation's business."""
         return [(k, s) for k, s in self._objects.items() if self._scope.selects(s.labels)]

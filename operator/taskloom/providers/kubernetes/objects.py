@@ -51,6 +51,17 @@ DATA: Mapping[str, ResourceType] = MappingProxyType({"ConfigMap": CONFIG_MAPS, "
 LEASES = ResourceType(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
 EVENTS = ResourceType(group="events.k8s.io", version="v1", plural="events", kind="Event")
 
+DEPLOYMENTS = ResourceType(group="apps", version="v1", plural="deployments", kind="Deployment")
+AUTOSCALERS = ResourceType(
+    group="autoscaling",
+    version="v2",
+    plural="horizontalpodautoscalers",
+    kind="HorizontalPodAutoscaler",
+)
+SCALED_OBJECTS = ResourceType(
+    group="keda.sh", version="v1alpha1", plural="scaledobjects", kind="ScaledObject"
+)
+
 
 def metadata_of(body: Body) -> Mapping[str, Any]:
     """Give an object's metadata."""

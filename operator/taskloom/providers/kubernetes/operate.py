@@ -1,15 +1,19 @@
 """The operator as a whole: connect, lead, follow."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from taskloom.providers.kubernetes.announce import Announcer
 from taskloom.providers.kubernetes.client import connected, load_configuration
 from taskloom.providers.kubernetes.cluster import Cluster
+from taskloom.providers.kubernetes.dedicate import Dedicator, Pods
 from taskloom.providers.kubernetes.follow import Follower, Surroundings
 from taskloom.providers.kubernetes.leader import Leader
 from taskloom.providers.kubernetes.mirror import Mirror
@@ -46,10 +50,12 @@ async def operate(
     candidacy: Candidacy,
     standing_by: Callable[[], None] = lambda: None,
     surroundings: Surroundings | None = None,
+    pods: Pods | None = None,
 ) -> None:
     """Reconcile a cluster whenever this process leads, until cancelled.
 
-    `standing_by` is called while another process leads.
+    `standing_by` is called while another process leads; `pods` are given to dedicated sources, in
+    the namespace of the Lease.
     """
     surroundings = surroundings or Surroundings()
     meters = surroundings.meters
@@ -73,26 +79,44 @@ async def operate(
                 )
             )
             reconcile = begin(f"{namespace}/{candidacy.name}", leader.holds)
-            await _follow(
-                cluster.written_while(leader.holds),
-                scope,
-                reconcile,
-                surroundings,
-                announcer,
-            )
+            own, mirror = cluster.written_while(leader.holds), Mirror(scope)
+            dedicating: AbstractAsyncContextManager[None] = contextlib.nullcontext()
+            if pods is not None:
+                dedicating = _beside(Dedicator(own, mirror, namespace, pods).run())
+            async with dedicating:
+                await _follow(
+                    own,
+                    scope,
+                    mirror,
+                    reconcile,
+                    surroundings=surroundings,
+                    announcer=announcer,
+                )
 
         await leader.lead(work, standing_by=standing_by)
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run something as long as the block lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _follow(
     cluster: Cluster,
     scope: Scope,
+    mirror: Mirror,
     reconcile: Reconcile,
+    *,
     surroundings: Surroundings,
     announcer: Announcer,
 ) -> None:
-    """Begin with nothing known: what an earlier lead knew may be long out of date."""
-    mirror = Mirror(scope)
+    """Begin with a mirror of nothing: what an earlier lead knew may be long out of date."""
     secrets = ClusterSecrets(cluster, mirror)
 
     async def reconcile_snapshot(snapshot: Snapshot) -> Report:
