@@ -10,17 +10,19 @@ from uuid import UUID
 
 import pytest
 from cryptography.fernet import Fernet
+from prometheus_client.samples import Sample
 
 from taskloom.connectors.host import Host, Pool, Rhythm
+from taskloom.connectors.meters import SourceMeters
 from taskloom.connectors.registry import Connectors
 from taskloom.domain.conditions import Reason
 from taskloom.domain.secret import Secret
 from taskloom.domain.sources import ConnectionState, EventSource, SourceState
 from taskloom.engines.embedded.engine import EmbeddedEngine
-from taskloom.errors import Permanent
+from taskloom.errors import Permanent, Unavailable
 from taskloom.flow.ingest import Ingest
 from taskloom.flow.services import Services
-from taskloom.ports.connector import Incoming, SourceFailed
+from taskloom.ports.connector import ConnectorContext, Incoming, SourceFailed
 from taskloom.store.database import Database
 from taskloom.store.sealing import Sealer
 from taskloom.testing.connectors import FakeConnector, source_row
@@ -393,3 +395,114 @@ async def test_a_source_that_cannot_be_opened_keeps_no_other_from_running(
     await until(lambda: bool(connector.running))
 
     assert [well.id] == ids(connector.running)
+
+
+async def test_figures_are_there_for_prometheus(database: Database, start: Start) -> None:
+    """Whether each source is read, and how many messages wait."""
+    source = source_row(KAFKA, name="orders")
+    await put(database, source)
+    connector = FakeConnector()
+    host, _ = start("p", connector)
+    await until(lambda: _is(holders(database), [("p", "connected")]))
+    host.running[source.id].lagging(7)
+
+    meters = SourceMeters()
+    meters.host = host
+    told = {sample.name: sample for metric in meters.collect() for sample in metric.samples}
+
+    labels = {"source": "default/orders", "source_id": str(source.id), "kind": "kafka"}
+    assert (labels, 1.0) == _read(told["taskloom_source_connected"])
+    assert (labels, 7.0) == _read(told["taskloom_source_lag"])
+
+
+def _read(sample: Sample) -> tuple[dict[str, str], float]:
+    return dict(sample.labels), sample.value
+
+
+async def test_an_outage_is_waited_for_and_lost_leases_are_let_go(
+    database: Database, start: Start
+) -> None:
+    """While its lease may last a source runs on; then another may hold it, and it is stopped."""
+    down = asyncio.Event()
+
+    async def guard(_connection: object) -> None:
+        if down.is_set():
+            raise Unavailable
+
+    await put(database, source_row(SQS, name="queue"))
+    connector = FakeConnector("sqs", exclusive=True)
+    start("cut-off", connector, on=database.guarded(guard))
+    await until(lambda: bool(connector.running))
+
+    down.set()
+    await asyncio.sleep(0.5)
+    assert 1 == len(connector.running)
+    await until(lambda: not connector.running)
+    other = FakeConnector("sqs", exclusive=True)
+    start("other", other)
+    await until(lambda: bool(other.running))
+
+    down.clear()
+    await asyncio.sleep(0.5)
+    assert [] == connector.running
+    assert 1 == len(other.running)
+
+
+async def test_one_that_comes_back_in_time_keeps_its_sources(
+    database: Database, start: Start
+) -> None:
+    """The run goes on, and what it had to tell meanwhile is told."""
+    down = asyncio.Event()
+
+    async def guard(_connection: object) -> None:
+        if down.is_set():
+            raise Unavailable
+
+    source = source_row(SQS, name="queue")
+    await put(database, source)
+    connector = FakeConnector("sqs", exclusive=True)
+    host, _ = start("p", connector, on=database.guarded(guard))
+    await until(lambda: _is(holders(database), [("p", "connected")]))
+
+    down.set()
+    await asyncio.sleep(0.3)
+    host.running[source.id].failing(Reason.CONNECT_FAILED, "no answer")
+    await asyncio.sleep(0.3)
+    down.clear()
+
+    await until(lambda: _is(holders(database), [("p", "failing")]))
+    assert 1 == len(connector.runs)
+
+
+async def test_a_slow_stop_disturbs_no_other_source(database: Database, start: Start) -> None:
+    """The leases of the others are renewed meanwhile."""
+    slow, well = source_row(KAFKA, name="slow"), source_row(SQS, name="well")
+    await put(database, slow, well)
+    stubborn, connector = _Stubborn(), FakeConnector("sqs", exclusive=True)
+    start("p", stubborn, connector)
+    await until(lambda: bool(stubborn.running and connector.running))
+
+    await put(database, replace(slow, suspended=True))
+    await asyncio.sleep(RHYTHM.lease * 1.5)
+    start("other", FakeConnector("sqs", exclusive=True))
+    await asyncio.sleep(0.3)
+
+    assert stubborn.running
+    assert 1 == len(connector.runs)
+    assert ("p", "connected") in await holders(database)
+    stubborn.give_in.set()
+    await until(lambda: not stubborn.running)
+
+
+class _Stubborn(FakeConnector):
+    """Does not stop before it is allowed to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.give_in = asyncio.Event()
+
+    async def run(self, context: ConnectorContext) -> None:
+        self.running.append(context.source)
+        context.connected()
+        await self.give_in.wait()
+        self.running.clear()

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from taskloom.bootstrap.parts import Parts
 from taskloom.connectors.host import STATES, Host, Pool
+from taskloom.connectors.meters import SourceMeters
 from taskloom.reconcilers.runners import Runners
 from taskloom.reconcilers.snapshot import Key
+from taskloom.store.source_states import NOTHING_TOLD
 
 Service = Callable[[], Awaitable[None]]
 _STATES_POLL = 3.0
@@ -20,6 +22,8 @@ def connector_services(parts: Parts) -> Mapping[str, Service]:
     if settings.connector_source is not None:
         namespace, _, name = settings.connector_source.partition("/")
         source = (namespace, name)
+    meters = SourceMeters()
+    parts.metrics.register(meters)
 
     async def run() -> None:
         host = Host(
@@ -30,6 +34,7 @@ def connector_services(parts: Parts) -> Mapping[str, Service]:
             holder=f"{socket.gethostname()}-{secrets.token_hex(3)}",
             pool=Pool(name=settings.connector_pool, source=source),
         )
+        meters.host = host
         await host.run()
 
     return {"connectors": run}
@@ -37,11 +42,11 @@ def connector_services(parts: Parts) -> Mapping[str, Service]:
 
 async def follow_states(parts: Parts) -> None:
     """Ask for a reconciliation when a source stands otherwise, or whoever ran it is gone."""
-    known: str | None = None
+    known = NOTHING_TOLD
     while True:
         async with parts.services.tasks.begin() as tx:
             now = await tx.source_states.fingerprint()
-        if known is not None and now != known:
+        if now != known:  # at the start, too: it may have changed since they were looked at
             parts.asked.set()
         known = now
         await parts.bell.wait(STATES, _STATES_POLL)

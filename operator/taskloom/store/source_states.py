@@ -14,6 +14,8 @@ from taskloom.domain.sources import ConnectionState, SourceState, Standing
 from taskloom.store.driver import as_parameter, run
 
 Slot = tuple[UUID, int]
+NOTHING_TOLD = ""
+"""The fingerprint of no states."""
 
 _CLAIM = """
 WITH wanted AS (
@@ -74,9 +76,9 @@ FROM source_states ORDER BY source_id, slot
 """
 
 _FINGERPRINT = """
-SELECT md5(coalesce(string_agg(
+SELECT coalesce(md5(string_agg(
     concat_ws('|', source_id, slot, holder, leased_until > now(), reported_on),
-    ',' ORDER BY source_id, slot), ''))
+    ',' ORDER BY source_id, slot)), '')
 FROM source_states
 """
 
