@@ -1,11 +1,14 @@
 """The chart: linted, rendered with every file of values, and taken by a real API server."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.real.kubernetes.api import Api, Json, Refusal
+from tests.real.kubernetes.audit import Right, granted
 from tests.real.kubernetes.chart import (
     CHART,
     VALUES,
@@ -214,8 +217,11 @@ def test_a_persistent_database_of_ones_own_is_refused() -> None:
 
 
 def test_only_the_controller_has_a_token_and_rights() -> None:
-    """The pods of all other roles have no token, and no role is bound to their accounts."""
-    objects = documents(template(EXTERNAL))
+    """The pods of all other roles have no token, and no role is bound to their accounts.
+
+    The API has one only to ask who calls.
+    """
+    objects = documents(template(EXTERNAL, "--set=callers.enabled=false"))
     tokens = {
         each["metadata"]["name"]: each["spec"]["template"]["spec"]["automountServiceAccountToken"]
         for each in of_kind(objects, "Deployment")
@@ -228,6 +234,55 @@ def test_only_the_controller_has_a_token_and_rights() -> None:
     assert not any(
         each["automountServiceAccountToken"] for each in of_kind(objects, "ServiceAccount")
     )
+
+
+def documented_rights() -> list[set[Right]]:
+    """Read every list of rules that the reference shows: each is granted as a whole or not."""
+    text = (ROOT / "docs" / "reference" / "kubernetes.md").read_text()
+    blocks = [
+        yaml.safe_load(block)
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        if block.startswith(("rules:", "- apiGroups:"))
+    ]
+    lists = [block["rules"] if isinstance(block, dict) else block for block in blocks]
+    return [granted([{"rules": rules}]) for rules in lists]
+
+
+@pytest.mark.parametrize("mode", ["all-in-one", "distributed"])
+def test_the_rights_are_the_documented_ones(mode: str) -> None:
+    """With all that needs rights switched on, the accounts have those of the reference, no more."""
+    objects = documents(
+        template(EXTERNAL.replace("distributed", mode), "--set=connectors.dedicated.enabled=true")
+    )
+    roles = [
+        each
+        for each in of_kind(objects, "Role") + of_kind(objects, "ClusterRole")
+        if each["metadata"]["labels"].get("app.kubernetes.io/component")
+        and not each["metadata"]["name"].endswith("events-create")
+    ]
+    documented = documented_rights()
+
+    assert len(documented) == 3
+    assert set().union(*documented) == granted(roles)
+
+
+def test_what_is_watched_is_measured() -> None:
+    """Every metric in an alert or on the dashboard is one that the reference describes."""
+    monitoring = f"--values={CHART / 'ci' / 'monitoring-values.yaml'}"
+    objects = documents(template(monitoring))
+    (rule,) = of_kind(objects, "PrometheusRule")
+    dashboard = json.loads((CHART / "files" / "dashboard.json").read_text())
+    alerts = rule["spec"]["groups"][0]["rules"]
+    expressions = [each["expr"] for each in alerts]
+    expressions += [each["expr"] for panel in dashboard["panels"] for each in panel["targets"]]
+    named = {name for text in expressions for name in re.findall(r"taskloom_\w+", text)}
+    reference = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    described = set(re.findall(r"`(taskloom_\w+)", reference))
+
+    assert named
+    assert {re.sub("_bucket$", "", name) for name in named} <= described
+    for alert in alerts:
+        assert alert["annotations"].keys() == {"summary", "runbook"}
 
 
 def test_names_follow_the_release() -> None:

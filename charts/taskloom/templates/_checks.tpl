@@ -34,6 +34,9 @@
 {{- if and $external (eq .Values.auth.mode "jwt-secret") (not .Values.auth.existingSecret) -}}
 {{- fail (printf "\n\nauth.existingSecret is missing. All pods of the API must know the same secret of tokens. Make it once:\n\n  kubectl create secret generic taskloom-auth --namespace %s \\\n    --from-literal=jwtSecret=\"$(openssl rand -hex 32)\"\n\nand give it: --set auth.existingSecret=taskloom-auth (or choose auth.mode: jwks)" $namespace) -}}
 {{- end -}}
+{{- if and .Values.connectors.dedicated.enabled (not $external) -}}
+{{- fail "\n\nconnectors.dedicated.enabled needs a database that all pods reach: give database.existingSecret." -}}
+{{- end -}}
 {{- if and (eq .Values.auth.mode "jwks") (not .Values.auth.jwksUrl) -}}
 {{- fail "\n\nauth.mode: jwks needs auth.jwksUrl, the http(s) address of the public keys." -}}
 {{- end -}}

@@ -56,6 +56,8 @@
   value: {{ $values.settings.host | quote }}
 - name: TASKLOOM_PORT
   value: "8080"
+- name: TASKLOOM_HEALTH_PORT
+  value: "8081"
 - name: TASKLOOM_LEASE_SECONDS
   value: {{ $values.settings.leaseSeconds | quote }}
 {{- with $values.encryption.existingSecret }}
@@ -74,7 +76,21 @@
   value: {{ . | quote }}
 {{- end }}
 {{- end }}
+{{- if and (has "api" $roles) $values.callers.enabled }}
+- name: TASKLOOM_KUBERNETES_CALLERS
+  value: "true"
+- name: TASKLOOM_KUBERNETES_AUDIENCE
+  value: {{ $values.callers.audience | quote }}
+- name: TASKLOOM_KUBERNETES_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+{{- end }}
 {{- if has "controller" $roles }}
+{{- if $values.connectors.dedicated.enabled }}
+- name: TASKLOOM_WORKER_TEMPLATE
+  value: /etc/taskloom/source/deployment.yaml
+{{- end }}
 - name: TASKLOOM_KUBERNETES
   value: "true"
 {{- with $values.controller.namespaces }}
@@ -95,6 +111,10 @@
 {{- if has "worker" $roles }}
 - name: TASKLOOM_WORKER_CONCURRENCY
   value: {{ $values.settings.workerConcurrency | quote }}
+{{- end }}
+{{- if has "connectors" $roles }}
+- name: TASKLOOM_CONNECTOR_POOL
+  value: {{ $values.connectors.pool | quote }}
 {{- end }}
 {{- if has "relay" $roles }}
 - name: TASKLOOM_RELAY_CONCURRENCY
@@ -153,6 +173,11 @@ volumeMounts:
     mountPath: /var/lib/taskloom
   - name: tmp
     mountPath: /tmp
+  {{- if .template }}
+  - name: source
+    mountPath: /etc/taskloom/source
+    readOnly: true
+  {{- end }}
   {{- with .values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -166,7 +191,8 @@ volumeMounts:
 {{- $scaled := and $values.autoscaling ($values.autoscaling).enabled -}}
 {{- $fullname := include "taskloom.fullname" $root -}}
 {{- $serves := has "api" (splitList "," .roles) -}}
-{{- $token := has "controller" (splitList "," .roles) -}}
+{{- $template := and (has "controller" (splitList "," .roles)) $root.Values.connectors.dedicated.enabled -}}
+{{- $token := or (has "controller" (splitList "," .roles)) (and $serves $root.Values.callers.enabled) -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -195,6 +221,9 @@ spec:
         {{- if or .url .workflow.url }}
         checksum/database: {{ printf "%s %s" .url .workflow.url | sha256sum | trunc 16 | quote }}
         {{- end }}
+        {{- end }}
+        {{- if $template }}
+        checksum/source: {{ include "taskloom.sourceDeployment" $root | sha256sum | trunc 16 | quote }}
         {{- end }}
         {{- with mergeOverwrite (deepCopy $root.Values.commonAnnotations) $values.podAnnotations }}
         {{- toYaml . | nindent 8 }}
@@ -248,31 +277,36 @@ spec:
           envFrom:
             {{- toYaml . | nindent 12 }}
           {{- end }}
-          {{- if $serves }}
           ports:
+            {{- if $serves }}
             - name: http
               containerPort: 8080
+            {{- end }}
+            - name: health
+              containerPort: 8081
           startupProbe:
             httpGet:
               path: /healthz
-              port: http
+              port: health
             periodSeconds: 2
             timeoutSeconds: 5
             failureThreshold: 60
+          # Stuck, not merely waiting for a database: that is the readiness probe's.
           livenessProbe:
             httpGet:
               path: /healthz
-              port: http
+              port: health
             periodSeconds: 10
             timeoutSeconds: 5
             failureThreshold: 6
           readinessProbe:
             httpGet:
               path: /readyz
-              port: http
+              port: {{ ternary "http" "health" $serves }}
             periodSeconds: 5
             timeoutSeconds: 6
             failureThreshold: 2
+          {{- if $serves }}
           lifecycle:
             # Until nobody sends new calls here.
             preStop:
@@ -283,7 +317,7 @@ spec:
           resources:
             {{- toYaml . | nindent 12 }}
           {{- end }}
-          {{- include "taskloom.container" . | nindent 10 }}
+          {{- include "taskloom.container" (set . "template" $template) | nindent 10 }}
         {{- with $values.extraContainers }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -298,6 +332,11 @@ spec:
           {{- end }}
         - name: tmp
           emptyDir: {}
+        {{- if $template }}
+        - name: source
+          configMap:
+            name: {{ $fullname }}-source
+        {{- end }}
         {{- with $values.extraVolumes }}
         {{- toYaml . | nindent 8 }}
         {{- end }}

@@ -26,3 +26,9 @@
 {{- define "taskloom.apiComponent" -}}
 {{- ternary "all-in-one" "api" (eq .Values.mode "all-in-one") -}}
 {{- end -}}
+
+{{/* What the controller makes a Deployment of for an EventSource that wants its own. */}}
+{{- define "taskloom.sourceDeployment" -}}
+{{- $values := mergeOverwrite (deepCopy .Values.connectors) (dict "autoscaling" (dict "enabled" true)) -}}
+{{- include "taskloom.deployment" (dict "root" . "values" $values "name" (printf "%s-source" (include "taskloom.fullname" .)) "component" "source" "roles" "connectors" "account" "worker") -}}
+{{- end -}}

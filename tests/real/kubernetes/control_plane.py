@@ -35,6 +35,7 @@ class ControlPlane:
     no namespace goes away, and no namespace gets its ServiceAccount.
     `address` is where the API server listens; pods reach it at any but a loopback one.
     `enter` goes before each command, to run it in a network of its own.
+    `audited` writes down every request that a ServiceAccount makes (see `audit`).
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class ControlPlane:
         controllers: bool = False,
         address: str = _LOOPBACK,
         enter: Sequence[str] = (),
+        audited: bool = False,
     ) -> None:
         self._folder = folder.absolute()
         self._controllers = controllers
         self._address = address
         self._enter = enter
+        self._audited = audited
         self._running: dict[str, Process] = {}
         self._ports: tuple[int, ...] = ()
         self._token = secrets.token_hex(16)
@@ -63,6 +66,11 @@ class ControlPlane:
     def kubeconfig(self) -> Path:
         """The kubeconfig of an administrator."""
         return self._folder / "kubeconfig"
+
+    @property
+    def audit(self) -> Path:
+        """The requests of ServiceAccounts, an event of audit.k8s.io a line."""
+        return self._folder / "audit.log"
 
     @property
     def pids(self) -> dict[str, int]:
@@ -127,6 +135,8 @@ class ControlPlane:
             "service-account-signing-key-file": self._pki.accounts_key,
             "token-auth-file": self._folder / "tokens.csv",
         }
+        if self._audited:
+            keys |= {"audit-policy-file": self._audit_policy(), "audit-log-path": self.audit}
         await self._start(
             "kube-apiserver",
             *(f"--{name}={path}" for name, path in keys.items()),
@@ -142,6 +152,13 @@ class ControlPlane:
             *(() if self._controllers else ("--disable-admission-plugins=ServiceAccount",)),
             url=f"{self.server}/readyz",
         )
+
+    def _audit_policy(self) -> Path:
+        path = self._folder / "audit-policy.json"
+        rules = [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+        policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}
+        path.write_text(json.dumps(policy | {"omitStages": ["RequestReceived"]}))
+        return path
 
     def write_kubeconfig(self, path: Path, token: str, *, namespace: str = "default") -> None:
         """Write a kubeconfig for whoever holds `token`, such as a ServiceAccount."""
