@@ -65,10 +65,20 @@ generate: $(VENV)/.dev ## Make the generated files anew
 	$(BIN)/python -m taskloom.api.openapi --output docs/openapi.json
 	$(BIN)/python -m taskloom.cli.reference --output docs/reference/cli.md
 	$(BIN)/python -m taskloom.cli.settings_reference --output docs/reference/settings.md
+	@if command -v $(HELM) >/dev/null; then $(MAKE) --no-print-directory manifests; fi
+
+HELM ?= $(or $(wildcard .cache/real/kubernetes/bin/helm),helm)
+
+.PHONY: manifests
+manifests: ## Render manifests/install.yaml from the chart (needs helm: make real builds one)
+	@{ printf '%s\n' '# Made from charts/taskloom by `make manifests`: the default values, in the namespace taskloom.' \
+	     'apiVersion: v1' 'kind: Namespace' 'metadata:' '  name: taskloom' '  labels:' \
+	     '    pod-security.kubernetes.io/enforce: restricted'; \
+	   $(HELM) template taskloom charts/taskloom --namespace taskloom --skip-tests; } > manifests/install.yaml
 
 .PHONY: verify
 verify: generate ## Fail if a generated file is not what is checked in
-	@git diff --exit-code --stat -- crds docs charts \
+	@git diff --exit-code --stat -- crds docs charts manifests \
 	  || { echo "Generated files were out of date: they are new now, commit them."; exit 1; }
 
 .PHONY: bench

@@ -302,6 +302,21 @@ def test_names_follow_the_release() -> None:
     assert not here & other
 
 
+def test_the_manifest_is_the_chart(others: Api) -> None:
+    """manifests/install.yaml is what `make manifests` renders now, and is taken with -k."""
+    manifest = (ROOT / "manifests" / "install.yaml").read_text()
+    rendered = template("--skip-tests", namespace="taskloom")
+    assert manifest.endswith(rendered), "run `make manifests`"
+
+    namespace, *objects = documents(manifest)
+    others.apply(namespace)
+    said = others.kubectl(
+        *("apply", "--server-side", "--force-conflicts", "--dry-run=server"),
+        f"--kustomize={ROOT / 'manifests'}",
+    )
+    assert len(objects) + 1 == len(said.splitlines())
+
+
 def test_a_packed_chart_is_the_same(tmp_path: Path) -> None:
     """`helm package` takes along all that the checkout renders."""
     done = helm("package", str(CHART), f"--destination={tmp_path}")
