@@ -243,11 +243,10 @@ async def test_a_release_from_install_to_uninstall(
     await use_every_right(api, shop)
     await shop.forget()
     await until_gone(stage.database)
+    judge_requests(roles, plane, home)
     await release.uninstall("--wait", "--timeout=60s")
     assert definition(api) == "Name for people."
-    left = api.kubectl("get", "all,secrets,configmaps,roles,rolebindings", f"--namespace={home}")
-    assert "release=taskloom" not in left
-    judge_requests(roles, plane, home)
+    await until(lambda: left_over(api, home) == "")
     assert pods.failed == []
 
 
@@ -302,9 +301,9 @@ async def test_a_release_goes_before_what_it_served(
     url = pods.url(home, "all-in-one")
     await until(lambda: read(url, data, "/resources") == [])
     assert len(read(url, data, "/tasks")) == 1
-    await release.uninstall("--wait", "--timeout=60s")
     mine = f"system:serviceaccount:{home}:"
     assert [each for each in requests(plane.audit) if mine in each.user and each.code == 403] == []
+    await release.uninstall("--wait", "--timeout=60s")
 
 
 async def until_gone(database: str) -> None:
@@ -331,8 +330,14 @@ async def use_every_right(api: Api, shop: Shop) -> None:
     model = api.get(of_ours(shop, "Workflow", "order"))
     assert not isinstance(model, Refusal)
     inline = model["spec"]["bpmn"]["inline"].replace('id="order"', 'id="going"')
-    going["spec"] = {"deletionPolicy": "Delete", "bpmn": {"inline": inline}}
-    for document in (adopting, leaving, going):
+    map_: Json = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "going", "namespace": shop.namespace},
+        "data": {"process.bpmn": inline},
+    }
+    going["spec"] = {"deletionPolicy": "Delete", "bpmn": {"configMapKeyRef": {"name": "going"}}}
+    for document in (map_, adopting, leaving, going):
         assert not isinstance(api.apply(document), Refusal)
     await shop.wait()
 
@@ -347,6 +352,13 @@ async def use_every_right(api: Api, shop: Shop) -> None:
     api.apply(held)
     await until(lambda: isinstance(api.get(held), Refusal))
     assert not isinstance(api.get(secret(shop, "mine")), Refusal)
+
+
+def left_over(api: Api, home: str) -> str:
+    """Name what is left of a release."""
+    kinds = "all,secrets,configmaps,roles,rolebindings,clusterroles,clusterrolebindings"
+    mine = "--selector=app.kubernetes.io/instance=taskloom"
+    return api.kubectl("get", kinds, mine, "--output=name", f"--namespace={home}")
 
 
 def of_ours(shop: Shop, kind: str, name: str) -> Json:

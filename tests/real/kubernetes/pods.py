@@ -177,16 +177,17 @@ class Pods:
             asyncio.create_task(self._keep(played, container, volumes))
             for container in spec["containers"]
         ]
-        if spec["restartPolicy"] == "Never":
-            codes = await asyncio.gather(*ends)
-            await self._tell(played, "Failed" if any(codes) else "Succeeded")
-            return
         try:
-            await self._await_ready(played)
-            await asyncio.gather(*ends)
+            if spec["restartPolicy"] == "Never":
+                codes = await asyncio.gather(*ends)
+                await self._tell(played, "Failed" if any(codes) else "Succeeded")
+            else:
+                await self._await_ready(played)
+                await asyncio.gather(*ends)
         finally:
             for each in ends:
                 each.cancel()
+            await asyncio.wait(ends)
 
     async def _keep(self, played: Played, container: Json, volumes: Volumes) -> int:
         """Run a container, again and again if its pod says so."""
@@ -200,10 +201,20 @@ class Pods:
     async def _run_once(self, played: Played, container: Json, volumes: Volumes) -> int:
         command, environment = await asyncio.to_thread(self._started, played, container, volumes)
         with played.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            starting = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                )
             )
-        played.processes.append(process)
+            try:
+                await asyncio.shield(starting)
+            finally:  # known to `_end`, even if that comes meanwhile
+                played.processes.append(await starting)
+        process = starting.result()
         code = await process.wait()
         played.processes.remove(process)
         if code != 0:
@@ -332,9 +343,10 @@ class Pods:
 
 async def _end(played: Played, number: signal.Signals) -> None:
     """End a pod's processes, and what would start them anew; give them their time first."""
+    played.ready = False
     if played.running is not None:
         played.running.cancel()
-    played.ready = False
+        await asyncio.wait([played.running])
     processes = list(played.processes)
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
