@@ -69,6 +69,12 @@ generate: $(VENV)/.dev ## Make the generated files anew
 
 HELM ?= $(or $(wildcard .cache/real/kubernetes/bin/helm),helm)
 
+.PHONY: chart
+chart: ## Lint the chart with each of its sets of values, and pack it into dist/
+	@for values in charts/taskloom/ci/*.yaml; do \
+	   $(HELM) lint --strict charts/taskloom --values $$values >/dev/null || exit 1; done
+	@$(HELM) package charts/taskloom --destination dist
+
 .PHONY: manifests
 manifests: ## Render manifests/install.yaml from the chart (needs helm: make real builds one)
 	@{ printf '%s\n' '# Made from charts/taskloom by `make manifests`: the default values, in the namespace taskloom.' \

@@ -146,6 +146,26 @@ def test_no_secret_is_made_of_chance() -> None:
         assert template(f"--values={file}") == template(f"--values={file}")
 
 
+def test_every_value_has_a_default_and_a_type() -> None:
+    """values.yaml and values.schema.json name the same values, but for what charts share."""
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    del schema["properties"]["global"]
+
+    def compare(place: str, value: Json, described: Json) -> None:
+        described = (
+            schema["$defs"][described["$ref"].split("/")[-1]] if "$ref" in described else described
+        )
+        if "properties" not in described:
+            return
+        assert described["additionalProperties"] is False, place
+        assert described["properties"].keys() == value.keys(), place
+        for name, below in described["properties"].items():
+            compare(f"{place}.{name}", value[name], below)
+
+    compare("", defaults, schema)
+
+
 @pytest.mark.parametrize(
     ("given", "named"),
     [
