@@ -67,7 +67,7 @@ async def test_a_raised_revision_rotates_the_secret(
     await until(lambda: condition(cluster, app) == ("True", "Reconciled", 1))
     former = await client_of(rows)
 
-    rotation = {"revision": 1, "overlap": "2s"}
+    rotation = {"revision": 1, "overlap": "5s"}
     app["spec"] = {"credentials": {"generated": {"rotation": rotation}}}
     cluster.apply(app)
     await until(lambda: "previousValidUntil" in found(cluster, app)["status"]["credentials"])

@@ -166,6 +166,12 @@ async def test_what_cannot_be_written_is_dropped() -> None:
             {"issuedAt": "11:00"},
             "the secrets in force are of 11:00; the former ones are refused",
         ),
+        (
+            {"issuedAt": "10:00"},
+            {"issuedAt": "10:00", "previousValidUntil": "12:00"},
+            "the secrets in force are of 10:00; the former ones are good until 12:00",
+        ),
+        ({"issuedAt": "10:00", "previousValidUntil": "12:00"}, {"issuedAt": "10:00"}, None),
     ],
 )
 def test_new_secrets_are_told(

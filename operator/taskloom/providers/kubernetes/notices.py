@@ -72,10 +72,12 @@ def notices_of(
 
 def _new_secrets(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
     """Say that a client has other secrets than before, if so, and what became of the former."""
-    since = after.get("issuedAt")
-    if since is None or before.get("issuedAt") in (None, since):
+    since, until = after.get("issuedAt"), after.get("previousValidUntil")
+    if since is None or before.get("issuedAt") is None:
         return None
-    until = after.get("previousValidUntil")
+    # Times are whole seconds: what is rotated in its first has an overlap to be known by.
+    if since == before["issuedAt"] and until in (None, before.get("previousValidUntil")):
+        return None
     fate = "are refused" if until is None else f"are good until {until}"
     return f"the secrets in force are of {since}; the former ones {fate}"
 
