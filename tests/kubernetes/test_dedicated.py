@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 
@@ -23,6 +25,7 @@ from tests.real.kubernetes.api import Api, Json, Refusal
 from tests.real.kubernetes.operator import Start, condition, until
 
 VERSIONS = itertools.count(1)
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "kubernetes.md"
 KEDA = Path(__file__).parent / "foreign" / "keda.yaml"
 Pod = Callable[[str], contextlib.AbstractAsyncContextManager[None]]
 TEMPLATE = """
@@ -64,6 +67,41 @@ def keda(cluster: Api) -> Iterator[None]:
 def pod(database_url: str, key: str, tmp_path: Path) -> Pod:
     """Give what runs as a pod of a source would."""
     return lambda source: _pod(source, database_url, key, tmp_path / "pod")
+
+
+@pytest.fixture
+def narrow(cluster: Api, kubeconfig: Path, namespace: str, tmp_path: Path) -> Path:
+    """Write a kubeconfig of one who has the rights that the reference names for pods of sources."""
+    block = re.search(r"```yaml\n(- apiGroups: \[apps\]\n.*?)```", REFERENCE.read_text(), re.DOTALL)
+    assert block is not None
+    name, rbac = "dedicator", "rbac.authorization.k8s.io"
+    metadata = {"name": name, "namespace": namespace}
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+    role = {"apiGroup": rbac, "kind": "Role", "name": name}
+    for document in (
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": yaml.safe_load(block[1]),
+        },
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": role,
+            "subjects": [subject],
+        },
+    ):
+        assert not isinstance(cluster.apply(document), Refusal)
+    token = cluster.kubectl("create", "token", name, f"--namespace={namespace}").strip()
+    narrowed = yaml.safe_load(kubeconfig.read_text())
+    for user in narrowed["users"]:
+        user["user"] = {"token": token}
+    path = tmp_path / "narrow"
+    path.write_text(yaml.safe_dump(narrowed))
+    return path
 
 
 @contextlib.asynccontextmanager
@@ -174,10 +212,13 @@ async def test_a_dedicated_source_has_pods_of_its_own_as_long_as_it_asks_for_the
 
 @pytest.mark.usefixtures("keda")
 async def test_an_autoscaler_sets_the_replicas_from_where_they_are(
-    cluster: Api, kubeconfig: Path, namespace: str, template: Path
+    cluster: Api, narrow: Path, namespace: str, template: Path
 ) -> None:
-    """A HorizontalPodAutoscaler without KEDA, a ScaledObject with it; what they set stays."""
-    async with connected(await configured(kubeconfig)) as client:
+    """A HorizontalPodAutoscaler without KEDA, a ScaledObject with it; what they set stays.
+
+    The documented rights are enough for all of it.
+    """
+    async with connected(await configured(narrow)) as client:
         mirror = Mirror(read_scope((namespace,), None))
         pods = Pods(template=template, kinds=frozenset({"kafka"}))
         dedicator = Dedicator(client, mirror, namespace, pods)
