@@ -75,9 +75,10 @@ def test_what_another_holds_by_now_is_stopped() -> None:
 def test_a_slot_beyond_the_replicas_is_let_go() -> None:
     """Two replicas have the slots 0 and 1; none have none."""
     none = replace(KAFKA, spec={**KAFKA.spec, "placement": {"replicas": 0}})
+    never = replace(CRON, spec={**CRON.spec, "placement": {"replicas": 0}})
 
     assert made(stop=frozenset({KAFKA.id})) == decided([KAFKA], [KAFKA], {"b": 2})
-    assert made() == decided([none], [], {})
+    assert made() == decided([none, never], [], {})
 
 
 def test_pods_of_its_own_are_not_counted_here() -> None:

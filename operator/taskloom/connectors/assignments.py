@@ -56,9 +56,6 @@ def slots_of(source: EventSource, exclusive: Collection[str]) -> int:
 
     Of the pods of its own each may: how many there are is not decided here.
     """
-    if source.kind in exclusive:
-        return 1
-    if source.pool is None:
-        return MOST_SLOTS
     replicas: int = source.spec["placement"]["replicas"]
-    return replicas
+    slots = MOST_SLOTS if source.pool is None else replicas
+    return min(1, slots) if source.kind in exclusive else slots
