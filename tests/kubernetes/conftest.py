@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import psycopg
@@ -83,13 +83,17 @@ async def operate(
     """Give a function that starts an operator for the test's namespace."""
     started: list[Operator] = []
 
-    async def start(name: str = "operator") -> Operator:
+    async def start(
+        name: str = "operator", *, roles: str = "", settings: Mapping[str, str] | None = None
+    ) -> Operator:
         operator = Operator(
             kubeconfig=kubeconfig,
             namespace=namespace,
             database_url=database_url,
             key=key,
             folder=tmp_path / name,
+            roles=roles,
+            settings=settings,
         )
         started.append(operator)
         await operator.start()

@@ -66,7 +66,7 @@ def told(
     if verdict is None:
         return None
     written = status_of(verdict, status, generation, NOW)
-    assert not conditions or generation > 1 or written["mappingId"] == "m"
+    assert not conditions or written["mappingId"] == "m"
     return {c["type"]: (c["status"], c["reason"]) for c in written["conditions"]}
 
 
@@ -87,6 +87,24 @@ def test_a_changed_object_waits_too() -> None:
 
     assert found is not None
     assert ("False", "DatabaseUnavailable") == found["Ready"]
+
+
+def test_what_was_told_that_it_waits_waits_still() -> None:
+    """However often it is told, nobody says that it was ever in force."""
+    conditions = {"Programmed": "False/DatabaseUnavailable", "Ready": "False/DatabaseUnavailable"}
+    found = told(conditions, outage=LASTING)
+
+    assert found is not None
+    assert ("False", "DatabaseUnavailable") == found["Ready"]
+
+
+def test_what_was_not_in_force_for_another_reason_is_unknown_too() -> None:
+    """What it lacked may be there by now."""
+    conditions = {"Programmed": "False/SecretNotFound", "Ready": "False/SecretNotFound"}
+    found = told(conditions, outage=LASTING)
+
+    assert found is not None
+    assert ("Unknown", "DatabaseUnavailable") == found["Ready"]
 
 
 def test_what_is_in_force_is_told_only_when_it_lasts() -> None:

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+
+import httpx
 
 from tests.real.kubernetes.api import Api, Json, Refusal
 
@@ -25,6 +28,7 @@ class Operator:
         key: str,
         folder: Path,
         roles: str = "",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.log = folder.with_suffix(".log")
         self._command = (
@@ -38,6 +42,7 @@ class Operator:
             "TASKLOOM_ENCRYPTION_KEYS": key,
             "TASKLOOM_LEASE_NAMESPACE": namespace,
             "TASKLOOM_LOG_FORMAT": "json",
+            **{f"TASKLOOM_{name}": value for name, value in (settings or {}).items()},
         }
         self._process: asyncio.subprocess.Process | None = None
 
@@ -79,6 +84,12 @@ class Operator:
     def says(self, event: str) -> bool:
         """Tell whether an event is in its log."""
         return event in self.log.read_text()
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask it at the port for health, which must be set to 0, or at the API's."""
+        found = re.search(r"http://127\.0\.0\.1:\d+", self.log.read_text())
+        assert found is not None, "it does not listen"
+        return httpx.get(f"{found[0]}{path}", trust_env=False, timeout=10)
 
     async def _end(self, number: signal.Signals) -> None:
         if self._process is None:

@@ -42,6 +42,7 @@ from taskloom.runtime.vitals import Vitals
 log = structlog.get_logger()
 
 _PATIENCE = 300.0
+_LONGEST_FIRST_PAUSE = 5.0  # definitions often come seconds after their operator
 _SIGN = "reconciliation"
 _TURN = 50
 """Objects that are looked at before others have their turn."""
@@ -348,7 +349,7 @@ class Follower:
         pause = self._rhythm.retry
         while not await self._list_all():
             await asyncio.sleep(pause)
-            pause = min(pause * 2, self._rhythm.longest_retry)
+            pause = min(pause * 2, self._rhythm.longest_retry, _LONGEST_FIRST_PAUSE)
 
     async def _list_all(self) -> bool:
         """List every kind; tell whether that went well.

@@ -6,7 +6,7 @@ while, as each is a write to the API server, and there may be many.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from taskloom.domain.conditions import ConditionStatus, ConditionType, Reason
@@ -20,6 +20,9 @@ from taskloom.runtime.pulse import Pulse
 
 ENGINE_KINDS = frozenset({"Workflow", "EventMapping", "TaskMapping"})
 """The kinds that cannot be seen to without the engine and its database."""
+_REASONS = frozenset(
+    {Reason.DATABASE_UNAVAILABLE, Reason.ENGINE_UNAVAILABLE, Reason.INTERNAL_ERROR}
+)
 _PARTS = {
     Reason.DATABASE_UNAVAILABLE: "The database",
     Reason.ENGINE_UNAVAILABLE: "The engine",
@@ -100,7 +103,11 @@ def verdicts_of(judged: Mapping[Key, Seen], outage: Outage) -> dict[Key, Verdict
 
 
 def _verdict(key: Key, seen: Seen, outage: Outage) -> Verdict | None:
-    waits = seen.status.get("observedGeneration") != seen.generation
+    standing = verdict_of(seen.status)
+    waits = seen.status.get("observedGeneration") != seen.generation or any(
+        condition.type is ConditionType.PROGRAMMED and condition.reason in _REASONS
+        for condition in standing.conditions
+    )
     if waits and seen.refused is not None:
         return refused(None, seen.generation, describe(seen.refused.problems))
     if waits and seen.declared is not None:
@@ -111,11 +118,14 @@ def _verdict(key: Key, seen: Seen, outage: Outage) -> Verdict | None:
             created_on=datetime.min.replace(tzinfo=UTC),
         )
         text = f"{_error(outage)}: it is put into force as soon as that is over"
-        return unavailable(desired, outage.reason, text)
-    standing = verdict_of(seen.status)
+        # Of a former form that stays in force the other fields are right still.
+        return replace(unavailable(desired, outage.reason, text), fields=standing.fields)
     if not outage.lasting or _is_final(standing):
         return None
-    text = f"{_error(outage)}: what was put into force stays so, and is confirmed when that is over"
+    stays = "what was put into force stays so, and is confirmed when that is over"
+    text = (
+        f"{_error(outage)}: {stays if _is_in_force(standing) else 'it is tried again after that'}"
+    )
     return unconfirmed(standing, seen.generation, outage.reason, text)
 
 
@@ -124,6 +134,13 @@ def _error(outage: Outage) -> str:
         return f"The operator failed ({outage.error}; see its log)"
     part = _PARTS.get(outage.reason, "A part")
     return f"{part} does not answer ({outage.error.rstrip('.')})"
+
+
+def _is_in_force(verdict: Verdict) -> bool:
+    return any(
+        condition.type is ConditionType.PROGRAMMED and condition.status is ConditionStatus.TRUE
+        for condition in verdict.conditions
+    )
 
 
 def _is_final(verdict: Verdict) -> bool:
