@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from taskloom.domain.conditions import Reason
 from taskloom.errors import Forbidden, Unavailable
-from taskloom.providers.kubernetes.follow import Follower, Rhythm, Surroundings
+from taskloom.providers.kubernetes.feed import Feed
+from taskloom.providers.kubernetes.follow import Follower, Rhythm, Surroundings, Watch
 from taskloom.providers.kubernetes.meters import Meters
 from taskloom.providers.kubernetes.mirror import Mirror
 from taskloom.providers.kubernetes.objects import OURS
@@ -105,7 +106,7 @@ class Plant:
 
     @contextlib.asynccontextmanager
     async def following(
-        self, scope: Scope | None = None, rhythm: Rhythm = QUICK
+        self, scope: Scope | None = None, rhythm: Rhythm = QUICK, watch: Watch | None = None
     ) -> AsyncIterator[asyncio.Task[None]]:
         """Follow the cluster within the block."""
         scope = scope or Scope()
@@ -119,7 +120,7 @@ class Plant:
             ),
             now=lambda: NOW,
         )
-        task = asyncio.create_task(follower.run(self.cluster.watch))
+        task = asyncio.create_task(follower.run(watch or self.cluster.watch))
         try:
             yield task
         finally:
@@ -594,3 +595,26 @@ async def test_a_reconciliation_that_never_ends_is_stuck() -> None:
         assert {"reconciliation"} == set(plant.vitals.stuck())
 
     assert {} == plant.vitals.stuck()  # whoever leads no more is not stuck
+
+
+async def test_definitions_that_come_again_need_a_new_watch() -> None:
+    """When the watch ends everything is listed at once; what was missing and is back is watched."""
+    plant = Plant()
+    plant.cluster.put(mapping("m"))
+    feeds: list[Feed] = []
+
+    @contextlib.asynccontextmanager
+    async def watch(feed: Feed) -> AsyncIterator[None]:
+        feeds.append(feed)
+        async with plant.cluster.watch(feed):
+            yield
+
+    async with plant.following(watch=watch):
+        await until(lambda: plant.ready("m") is not None)
+        plant.cluster.undefine("Workflow")
+        listed = plant.cluster.count("list", "Workflow")
+        feeds[0].break_off()
+        await until(lambda: plant.cluster.count("list", "Workflow") > listed + 1)
+        assert not feeds[0].take_renewal()
+        plant.cluster.define("Workflow")
+        await until(feeds[0].take_renewal)

@@ -31,6 +31,8 @@ class Feed:
         self._filled = asyncio.Event()
         self._lost = False
         self._asked = False
+        self._broken = False
+        self._renewal = False
 
     def put(self, event: Event) -> None:
         """Add news; they take the place of older ones of the same object."""
@@ -47,6 +49,25 @@ class Feed:
             self._lost = True
         if first:
             self._wake()
+
+    def break_off(self) -> None:
+        """Tell that the watch has ended, and may come back without a kind that is gone."""
+        self._broken = True
+        self.lose()
+
+    def take_break(self) -> bool:
+        """Tell whether the watch has ended since this was called last."""
+        broken, self._broken = self._broken, False
+        return broken
+
+    def renew(self) -> None:
+        """Ask for a new watch: there are kinds that the present one may not know."""
+        self._renewal = True
+
+    def take_renewal(self) -> bool:
+        """Tell whether a new watch was asked for since this was called last."""
+        renewal, self._renewal = self._renewal, False
+        return renewal
 
     def ask(self) -> None:
         """Ask for a reconciliation of what is known: something else than objects has changed."""

@@ -114,6 +114,7 @@ class Follower:
         self._announcer = announcer or Announcer(cluster)
         self._teller = Teller(cluster, mirror, changed=self._announce)
         self._feed = Feed()
+        self._missing: set[str] = set()  # kinds whose definitions are gone
         self._looking = False  # whether the next reconciliation is a look at everything
         self._moment: datetime | None = None  # when the next reconciliation is due in any case
         self._glance = Glance(self._rhythm.glance)
@@ -127,6 +128,7 @@ class Follower:
     async def run(self, watch: Watch) -> None:
         """List, watch and reconcile until cancelled."""
         await self._list_at_last()
+        self._feed.take_renewal()  # the watch begins only now
         try:
             async with watch(self._feed), asyncio.TaskGroup() as group:
                 group.create_task(self._teller.write())
@@ -155,7 +157,8 @@ class Follower:
             if await self._feed.wait(min(due - clock(), rhythm.tick)):
                 changed, lost = await self._take_burst()
                 if lost:  # the watch began anew: what went meanwhile it cannot tell
-                    look = min(look, listed_at + rhythm.relist)
+                    known = not self._feed.take_break()
+                    look = min(look, listed_at + rhythm.relist if known else clock())
                     due = min(due, look)
                 if changed:
                     due = clock()
@@ -383,12 +386,16 @@ class Follower:
                     await asyncio.sleep(0)
         except NotFound:
             log.warning("kubernetes.kind-missing", kind=type_.kind, crd=f"{type_.plural}")
+            self._missing.add(type_.kind)
             return False
         except TaskloomError as error:
             log.warning("kubernetes.not-listed", kind=type_.kind, error=error.message)
             return False
         if listing is not None:
             listing.end()
+        if type_.kind in self._missing:
+            self._missing.discard(type_.kind)
+            self._feed.renew()
         return True
 
     async def _look_up(self) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -30,7 +31,7 @@ log = structlog.get_logger()
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 _STOP_SECONDS = 15.0
-_LIVE_SECONDS = 5.0
+_LIVE_SECONDS = 0.25
 SILENCE = 70.0
 """Seconds of silence after which a connection is taken for dead: a bookmark comes each minute."""
 
@@ -188,19 +189,24 @@ def _run(errand: _Errand) -> None:
     _quieten()
     pause = _FIRST_PAUSE
     while not errand.stop.is_set():
+        began = time.monotonic()
         try:
             errand.live()
             asyncio.run(_operate(errand))
         except Exception as error:  # noqa: BLE001 - whatever kopf ends by, the watch must go on
             log.warning("kubernetes.watch-broken", error=f"{type(error).__name__}: {error}")
-        errand.feed.lose()
+        errand.feed.break_off()
+        if time.monotonic() - began > _LONGEST_PAUSE:
+            pause = _FIRST_PAUSE  # it had been well
         if errand.stop.wait(pause):
             return
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 async def _operate(errand: _Errand) -> None:
-    living = asyncio.create_task(_live(errand.live))
+    # A flag of its own loop: one of another thread would hold kopf up when a watch fails.
+    ending = asyncio.Event()
+    living = asyncio.create_task(_live(errand, ending))
     try:
         await kopf.operator(
             registry=registry_of(errand.feed, errand.references, errand.knows),
@@ -211,16 +217,18 @@ async def _operate(errand: _Errand) -> None:
             standalone=True,
             clusterwide=errand.scope.namespaces is None,
             namespaces=errand.scope.namespaces or (),
-            stop_flag=errand.stop,
+            stop_flag=ending,
         )
     finally:
         living.cancel()
 
 
-async def _live(live: Callable[[], None]) -> None:
-    while True:
-        live()
+async def _live(errand: _Errand, ending: asyncio.Event) -> None:
+    """Show signs of life, and end the watch when it is to stop or to begin anew."""
+    while not (errand.stop.is_set() or errand.feed.take_renewal()):
+        errand.live()
         await asyncio.sleep(_LIVE_SECONDS)
+    ending.set()
 
 
 def _trimmed(body: Mapping[str, Any]) -> dict[str, Any]:
