@@ -16,7 +16,7 @@ from taskloom.flow.explain import explain_event
 from taskloom.flow.render import instant_to_json
 from taskloom.flow.retry_event import retry_event
 from taskloom.flow.trace import trace_event
-from taskloom.store.resources import StoredResource
+from taskloom.store.resources import StoredResource, read
 
 router = APIRouter(tags=["operation"], route_class=Door)
 
@@ -131,6 +131,6 @@ def _resource_to_json(resource: StoredResource) -> dict[str, Any]:
         "generation": resource.generation,
         "place": resource.place,
         "createdOn": instant_to_json(resource.created_on),
-        "spec": resource.spec,
-        "status": resource.status,
+        "spec": read(resource.spec),
+        "status": read(resource.status),
     }
