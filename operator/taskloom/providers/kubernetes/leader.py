@@ -76,7 +76,7 @@ class Leader:
         `standing_by` is called when another leads.
         """
         while True:
-            while not await self._step():
+            while not await self._try():
                 if self._seen is not None and self._seen.holder:
                     standing_by()
                 await asyncio.sleep(self._pace.look)
@@ -117,6 +117,15 @@ class Leader:
                         return
             except TimeoutError:
                 return
+
+    async def _try(self) -> bool:
+        """Try to lead; a connection that has gone silent is not waited for long."""
+        try:
+            async with asyncio.timeout(self._pace.deadline / 2):
+                return await self._step()
+        except TimeoutError:
+            log.warning("kubernetes.lease-unreachable", lease=self._name, error="too slow")
+            return False
 
     async def _step(self) -> bool:
         """Look at the lease, do what is to be done, and tell whether it is held now."""
