@@ -27,6 +27,16 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
+class ListOutput(StrEnum):
+    """How a list of objects is printed."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    NAME = "name"
+    JSON = "json"
+    YAML = "yaml"
+
+
 def say(text: str) -> None:
     """Print a line as it is to standard output."""
     encoding = sys.stdout.encoding or "utf-8"
@@ -51,9 +61,9 @@ def show(renderable: RenderableType) -> None:
     Console(width=None if terminal else _UNLIMITED, highlight=False).print(renderable)
 
 
-def show_data(value: Any, output: Output) -> None:
+def show_data(value: Any, output: Output | ListOutput) -> None:
     """Print a JSON value as JSON or YAML."""
-    if output is Output.YAML:
+    if output == "yaml":
         say(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip())
     else:
         say(json.dumps(value, indent=2, ensure_ascii=False))

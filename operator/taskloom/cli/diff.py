@@ -10,6 +10,17 @@ from uuid import UUID
 import typer
 from rich.text import Text
 
+from taskloom.cli.cluster.choice import (
+    Choice,
+    ClusterOption,
+    ContextOption,
+    KubeconfigOption,
+    OneNamespaceOption,
+    is_about_cluster,
+    reach,
+)
+from taskloom.cli.cluster.difference import compare_with_cluster, is_compared
+from taskloom.cli.cluster.manifests import read_manifests
 from taskloom.cli.comparison import Change, Verb, compare
 from taskloom.cli.console import Output, complain, note, printable, show, show_data
 from taskloom.cli.options import (
@@ -77,26 +88,76 @@ def apply(
 
 
 def diff(
+    call: typer.Context,
     *,
-    folder: _Folder,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(exists=True, help="A folder of resources.", metavar="DIR"),
+    ] = None,
+    filename: Annotated[
+        Path | None,
+        typer.Option(
+            "--filename",
+            "-f",
+            exists=True,
+            help="The same, as kubectl takes it; of a cluster also a single file.",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
     offline: _Offline = False,
     url: UrlOption = DEFAULT_URL,
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    namespace: OneNamespaceOption = None,
+    cluster: ClusterOption = False,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
 ) -> None:
     """Show how a folder differs from what is in force.
 
-    The exit code is 1 if it does.
+    Of a cluster it asks the API server what `kubectl apply --server-side` would change.
+    The exit code is 1 if something differs.
     """
-    snapshot, changes = _compare(folder, None if offline else url, token, data_dir)
+    path = folder or filename
+    if path is None or (folder and filename):
+        raise typer.BadParameter("give one folder", param_hint="DIR or --filename")
+    if is_about_cluster(call, cluster, context, kubeconfig) and not offline:
+        choice = Choice(context=context, kubeconfig=kubeconfig, namespace=namespace)
+        _diff_cluster(choice, path)
+        return
+    if not path.is_dir():
+        raise typer.BadParameter(f"{path} is no folder", param_hint="DIR")
+    if namespace is not None:
+        raise typer.BadParameter("is for a cluster only", param_hint="--namespace")
+    snapshot, changes = _compare(path, None if offline else url, token, data_dir)
+    if _show_differences(changes) + _say_problems(snapshot):
+        raise typer.Exit(1)
+    note("No differences.")
+
+
+def _diff_cluster(choice: Choice, path: Path) -> None:
+    async def run() -> list[Change]:
+        async with reach(choice) as reached:
+            return await compare_with_cluster(reached, manifests)
+
+    manifests = read_manifests(path)
+    changes = asyncio.run(run())
+    for manifest in manifests:
+        if not is_compared(manifest):
+            note(f"{manifest.kind} is not one of Taskloom's kinds: left aside ({manifest.place}).")
+    if _show_differences(changes):
+        raise typer.Exit(1)
+    note("No differences.")
+
+
+def _show_differences(changes: list[Change]) -> bool:
     differing = [change for change in changes if change.verb is not Verb.UNCHANGED]
     for change in differing:
         show(_headline(change))
         for line in change.lines:
             show(Text(printable(line), {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")))
-    if _say_problems(snapshot) or differing:
-        raise typer.Exit(1)
-    note("No differences.")
+    return bool(differing)
 
 
 def _compare(

@@ -7,6 +7,19 @@ import typer
 from rich.text import Text
 from rich.tree import Tree
 
+from taskloom.cli.cluster.choice import (
+    Choice,
+    ClusterOption,
+    ContextOption,
+    KubeconfigOption,
+    is_about_cluster,
+)
+from taskloom.cli.cluster.installation import (
+    AccountOption,
+    ServiceOption,
+    Way,
+    connect_through,
+)
 from taskloom.cli.console import Output, printable, show, show_data
 from taskloom.cli.event_input import EVENT_FIELDS, check_object, read_file
 from taskloom.cli.options import (
@@ -22,6 +35,7 @@ from taskloom.cli.texts import short_json
 
 
 def explain(
+    call: typer.Context,
     *,
     file: Annotated[
         str,
@@ -35,6 +49,11 @@ def explain(
     url: UrlOption = DEFAULT_URL,
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    cluster: ClusterOption = False,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+    service: ServiceOption = None,
+    service_account: AccountOption = None,
 ) -> None:
     """Say what an event would start, without starting it.
 
@@ -47,9 +66,19 @@ def explain(
             f"the event has no key: its fields are {', '.join(sorted(EVENT_FIELDS))}",
             param_hint="FILE",
         )
+    way = Way(
+        choice=Choice(context=context, kubeconfig=kubeconfig),
+        service=service,
+        account=service_account,
+        token=token,
+    )
+    there = is_about_cluster(
+        call, cluster, context, kubeconfig, service, service_account, environment=True
+    )
+    door = connect_through(way, data_dir) if there else connect(url, token, data_dir)
 
     async def run() -> dict[str, Any]:
-        async with connect(url, token, data_dir) as server:
+        async with door as server:
             told: dict[str, Any] = await server.post("/explain", text.encode())
         return told
 

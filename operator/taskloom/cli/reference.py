@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from taskloom.cli.app import COMMANDS
@@ -80,6 +81,8 @@ def _command(name: str, command: Callable[..., None]) -> Iterator[str]:
 def _parameters(command: Callable[..., None]) -> Iterator[_Parameter]:
     hints = get_type_hints(command, include_extras=True)
     for name, parameter in inspect.signature(command).parameters.items():
+        if hints[name] is typer.Context:
+            continue  # how it was called, not what it was given
         kind, info = get_args(hints[name])
         yield _Parameter(name=name, kind=kind, info=info, default=parameter.default)
 
@@ -98,7 +101,7 @@ def _options(parameter: _Parameter) -> str:
 
 
 def _is_number(kind: Any) -> bool:
-    return int in {kind, *get_args(kind)}
+    return bool({int, float} & {kind, *get_args(kind)})
 
 
 def _meaning(parameter: _Parameter) -> str:

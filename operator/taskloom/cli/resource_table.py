@@ -36,13 +36,40 @@ def is_well(resource: Mapping[str, Any]) -> bool:
     return ready.get("status") == "True" or ready.get("reason") == "Suspended"
 
 
+def by_trouble(resources: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Put what is not well first, then what works with a reservation, then the rest."""
+    return sorted(resources, key=_rank)
+
+
+def _rank(resource: Mapping[str, Any]) -> int:
+    if not is_well(resource):
+        return 0
+    return 1 if reservation(resource) else 2
+
+
+def reservation(resource: Mapping[str, Any]) -> str:
+    """Say what is amiss with a resource that is well, or nothing."""
+    for type_, wrong in (("TopicsServed", "False"), ("Degraded", "True"), ("Drifted", "True")):
+        found = condition(resource, type_)
+        if found.get("status") == wrong:
+            return str(found.get("message") or found.get("reason"))
+    return ""
+
+
 def table_of_kind(
-    kind: type[Resource], resources: Sequence[Mapping[str, Any]], now: datetime
+    kind: type[Resource],
+    resources: Sequence[Mapping[str, Any]],
+    now: datetime,
+    *,
+    wide: bool = False,
 ) -> tuple[list[str], list[list[str | Text]]]:
-    """Give the columns and rows of one kind's list; a message shows where something is wrong."""
+    """Give the columns and rows of one kind's list; a message shows where something is wrong.
+
+    `wide` shows every column.
+    """
     wrong = any(not is_well(resource) for resource in resources)
-    columns = [column for column in kind.columns if column.priority == 0]
-    if wrong:
+    columns = [column for column in kind.columns if wide or column.priority == 0]
+    if wrong and not wide:
         columns.append(next(column for column in kind.columns if column.name == "Message"))
     names = ["namespace", "name", *(column.name for column in columns)]
     return names, [
@@ -70,7 +97,7 @@ def table_of_all(
                 styled(ready.get("status", "Unknown")),
                 ready.get("reason", ""),
                 age(resource["createdOn"], now),
-                "" if is_well(resource) else explain_state(resource),
+                reservation(resource) if is_well(resource) else explain_state(resource),
             ]
         )
     return ["kind", "namespace", "name", "ready", "reason", "age", "message"], rows

@@ -25,10 +25,10 @@ from taskloom.errors import (
 from taskloom.providers.kubernetes.cluster import MANAGER, Page, as_applied
 from taskloom.providers.kubernetes.objects import Body, ResourceType, metadata_of
 
-_PAGE = 500
+PAGE = 500
 _SECONDS = 30.0
 _LONGEST_DELAY = 60.0
-_JSON, _MERGE, _APPLY = (
+_JSON, MERGE, APPLY = (
     "application/json",
     "application/merge-patch+json",
     "application/apply-patch+yaml",
@@ -112,7 +112,7 @@ class KubernetesCluster:
             type_.path(metadata["namespace"], metadata["name"]),
             body=body,
             query={"fieldManager": manager, "force": "true"},
-            content=_APPLY,
+            content=APPLY,
         )
 
     async def pages(
@@ -121,7 +121,7 @@ class KubernetesCluster:
         """List a collection piece by piece; all of one version."""
         token = ""
         while True:
-            query = {"limit": str(_PAGE)} | ({"continue": token} if token else {})
+            query = {"limit": str(PAGE)} | ({"continue": token} if token else {})
             if selector:
                 query["labelSelector"] = selector
             body = await self._call("GET", type_.path(namespace), query=query)
@@ -151,7 +151,7 @@ class KubernetesCluster:
         """Change some fields."""
         query = {"fieldManager": MANAGER}
         path = type_.path(namespace, name)
-        return await self._call("PATCH", path, body=patch, query=query, content=_MERGE)
+        return await self._call("PATCH", path, body=patch, query=query, content=MERGE)
 
     async def apply_status(
         self, type_: ResourceType, namespace: str, name: str, status: Body
@@ -162,7 +162,7 @@ class KubernetesCluster:
             type_.path(namespace, name, "status"),
             body=as_applied(type_, namespace, name, status),
             query={"fieldManager": MANAGER, "force": "true"},
-            content=_APPLY,
+            content=APPLY,
         )
 
     async def set_finalizers(
@@ -173,7 +173,7 @@ class KubernetesCluster:
         body = {"apiVersion": type_.api_version, "kind": type_.kind, "metadata": metadata}
         query = {"fieldManager": MANAGER, "force": "true"}
         path = type_.path(namespace, name)
-        return await self._call("PATCH", path, body=body, query=query, content=_APPLY)
+        return await self._call("PATCH", path, body=body, query=query, content=APPLY)
 
     async def delete(self, type_: ResourceType, namespace: str, name: str, *, uid: str) -> None:
         """Delete the object of that uid."""

@@ -49,6 +49,12 @@ SECRETS = ResourceType(group="", version="v1", plural="secrets", kind="Secret")
 DATA: Mapping[str, ResourceType] = MappingProxyType({"ConfigMap": CONFIG_MAPS, "Secret": SECRETS})
 """The types that resources refer to for data, by kind."""
 LEASES = ResourceType(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
+SERVICES = ResourceType(group="", version="v1", plural="services", kind="Service")
+SERVICE_ACCOUNTS = ResourceType(
+    group="", version="v1", plural="serviceaccounts", kind="ServiceAccount"
+)
+CORE_EVENTS = ResourceType(group="", version="v1", plural="events", kind="Event")
+"""Events of both groups, as the core group shows them."""
 EVENTS = ResourceType(group="events.k8s.io", version="v1", plural="events", kind="Event")
 
 DEPLOYMENTS = ResourceType(group="apps", version="v1", plural="deployments", kind="Deployment")
