@@ -126,6 +126,7 @@ class _Listing:
     resources: Sequence[Mapping[str, Any]]
     objects: Sequence[Mapping[str, Any]]
     troubles: Sequence[str] = ()
+    namespace: str | None = None
 
 
 def _wanted(kind: str | None, name: str | None) -> _Wanted:
@@ -162,7 +163,9 @@ async def _of_cluster(choice: Choice, wanted: _Wanted, selector: str | None) -> 
     order = by_trouble([resource for resource, _ in pairs])
     printed = {id(resource): body for resource, body in pairs}
     objects = [printed[id(resource)] for resource in order]
-    return _Listing(resources=order, objects=objects, troubles=found.troubles)
+    return _Listing(
+        resources=order, objects=objects, troubles=found.troubles, namespace=reached.namespace
+    )
 
 
 def _print_listing(listing: _Listing, wanted: _Wanted, output: ListOutput) -> None:
@@ -177,8 +180,9 @@ def _print_listing(listing: _Listing, wanted: _Wanted, output: ListOutput) -> No
             say(f"{each['kind'].lower()}.{GROUP}/{each['name']}")
     elif not listing.resources:
         if not listing.troubles:
-            plural = None if wanted.kind is None else wanted.kind.names.plural
-            note("No resources are declared." if plural is None else f"There are no {plural}.")
+            what = "resources" if wanted.kind is None else wanted.kind.names.plural
+            there = "" if listing.namespace is None else f" in the namespace {listing.namespace}"
+            note(f"There are no {what}{there}.")
     else:
         now, wide = datetime.now(UTC), output is ListOutput.WIDE
         show_table(

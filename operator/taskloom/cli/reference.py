@@ -34,6 +34,9 @@ Colours show on a terminal only, and not where `NO_COLOR` is set.
 
 Commands that ask a running Taskloom find it by `--url` and show it `--token`.
 Without one they make it themselves, with the secret in the data folder.
+
+Called as `kubectl taskloom` (or with `--cluster`, `--context` or `--kubeconfig`) a command is
+about a cluster: [the guide](../how-to/find-out-why-an-object-is-not-ready.md).
 """
 
 

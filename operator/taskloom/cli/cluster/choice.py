@@ -5,14 +5,12 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Protocol
 
 import typer
 
 from taskloom.errors import Permanent
-
-if TYPE_CHECKING:
-    from taskloom.providers.kubernetes.hand import HandledCluster
+from taskloom.providers.kubernetes.objects import Body, ResourceType
 
 ClusterOption = Annotated[
     bool,
@@ -73,11 +71,37 @@ class Choice:
     all_namespaces: bool = False
 
 
+class Hand(Protocol):
+    """A cluster as a person handles it; raises what a `Cluster` raises."""
+
+    async def get(self, type_: ResourceType, namespace: str, name: str) -> Body:
+        """Read one object."""
+        ...
+
+    async def find(
+        self, type_: ResourceType, namespace: str | None, *, labels: str = "", fields: str = ""
+    ) -> list[Body]:
+        """List the objects that selectors select."""
+        ...
+
+    async def rehearse(self, type_: ResourceType, namespace: str, name: str, body: Body) -> Body:
+        """Give what an object would be, were `body` applied."""
+        ...
+
+    async def change(self, type_: ResourceType, namespace: str, name: str, patch: Body) -> Body:
+        """Change some fields of a spec."""
+        ...
+
+    async def issue_token(self, namespace: str, account: str, audience: str, seconds: int) -> str:
+        """Make a token of a ServiceAccount."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
     """A cluster that was reached; no namespace is all of them."""
 
-    cluster: "HandledCluster"
+    cluster: Hand
     context: str
     namespace: str | None
 

@@ -1,7 +1,7 @@
 """Why an object is not in force, in plain words, and what to do; pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from taskloom.cli.cluster.facts import Facts, Looked, OperatorLease, event_time
@@ -14,6 +14,7 @@ from taskloom.cli.cluster.remedies import (
 )
 from taskloom.cli.texts import age, read_instant
 from taskloom.domain.conditions import Reason
+from taskloom.resources.kinds import KINDS
 
 _PATIENCE = 15.0  # seconds in which an operator that works has looked at a change
 _EVENTS = 3
@@ -42,13 +43,16 @@ def headline(facts: Facts) -> str:
     """Say in one line how the object stands."""
     place = Place.of(facts.body)
     shown = f"{place.kind} {place.namespace}/{place.name}"
+    if facts.body["metadata"].get("deletionTimestamp") is not None:
+        return f"{shown} is being deleted."
     if not facts.seen:
-        return f"{shown} has not been looked at yet in its newest form."
-    ready = _condition(facts.body, "Ready")
-    since = age(ready["lastTransitionTime"], facts.now) if ready else "?"
+        new = facts.body["metadata"].get("generation", 1) == 1
+        return f"{shown} has not been looked at yet{'' if new else ' in its newest form'}."
+    ready, suspended = _condition(facts.body, "Ready"), _condition(facts.body, "Suspended")
+    told = suspended or ready
+    since = age(told["lastTransitionTime"], facts.now) if told else "?"
     if ready.get("status") == "True":
-        paused = ready.get("reason") == Reason.SUSPENDED
-        return f"{shown} is {'suspended' if paused else 'ready'}, for {since}."
+        return f"{shown} is {'suspended' if suspended else 'ready'}, for {since}."
     return f"{shown} is not ready, for {since}: {ready.get('reason', 'no reason is given')}."
 
 
@@ -63,24 +67,41 @@ def diagnose(facts: Facts) -> list[Finding]:
 def _causes(facts: Facts) -> Iterator[Finding]:
     place = Place.of(facts.body)
     yield from _deletion(facts, place)
-    broken = [each for each in facts.looked if each.broken]
-    yield from (_dangling(each, place) for each in broken)
-    yield from (_waiting(each, place) for each in facts.looked if each.ready is False)
     ready = _condition(facts.body, "Ready")
-    if not facts.seen or ready.get("status") == "True":
-        return
     reason, message = str(ready.get("reason", "")), str(ready.get("message", ""))
-    if reason in _REFERENCES and (broken or any(each.ready is False for each in facts.looked)):
-        return  # it is said above, and better
-    if reason in _REFERENCES and facts.looked and all(each.found for each in facts.looked):
+    refused = facts.seen and ready.get("status") != "True"
+    if refused and reason not in _REFERENCES:
+        yield Finding(*explain_reason(reason, message, place, facts))
+    broken = [each for each in facts.looked if each.broken]
+    waiting = [each for each in facts.looked if each.ready is False]
+    yield from (_dangling(each, place) for each in _by_target(broken))
+    yield from (_waiting(each, place) for each in waiting)
+    if not refused or reason not in _REFERENCES or broken or waiting:
+        return
+    if facts.looked and all(each.found for each in facts.looked):
         yield Finding(
-            f"The operator said: {message}. All of it is there now: it is looked at within "
+            f"The operator said: {message}. All of it is there now, and is looked at within "
             "seconds, or within 5 minutes where a watch missed it.",
             (f"kubectl taskloom why {place.shown} -n {place.namespace}",),
         )
         return
-    text, fixes = explain_reason(reason, message, place, facts.body)
-    yield Finding(text, fixes)
+    yield Finding(*explain_reason(reason, message, place, facts))
+
+
+def _by_target(broken: list[Looked]) -> list[Looked]:
+    """Put the references to one object together: it is mended at once."""
+    found: dict[tuple[str, str], Looked] = {}
+    for looked in broken:
+        link = looked.link
+        before = found.get((link.kind, link.name))
+        if before is None:
+            found[link.kind, link.name] = looked
+            continue
+        keys = dict.fromkeys((*before.link.keys, *link.keys))
+        field = f"{before.link.field}` and `{link.field}"
+        together = replace(before.link, keys=tuple(keys), field=field)
+        found[link.kind, link.name] = replace(before, link=together)
+    return list(found.values())
 
 
 def _others(facts: Facts) -> Iterator[Finding]:
@@ -94,7 +115,7 @@ def _others(facts: Facts) -> Iterator[Finding]:
             if condition.get("status") == "True":
                 yield Finding(
                     *explain_reason(
-                        str(condition["reason"]), str(condition["message"]), place, facts.body
+                        str(condition["reason"]), str(condition["message"]), place, facts
                     )
                 )
         if (facts.body.get("spec") or {}).get("suspend") is True:
@@ -125,27 +146,34 @@ def _deletion(facts: Facts, place: Place) -> Iterator[Finding]:
         text += f": {running} instances run still"
     if users:
         text += f"; {', '.join(f'{each.kind} {each.name}' for each in users[:3])} start it"
+    if working_leases(facts) or facts.leases is None:
+        yield Finding(f"{text}.")
+        return
+    patch = """-p '{"metadata":{"finalizers":null}}'"""
     yield Finding(
-        f"{text}. If the operator was uninstalled nobody ends the wait: then do it by hand.",
-        (
-            (
-                f"kubectl -n {place.namespace} patch {place.kubectl} --type=merge "
-                """-p '{"metadata":{"finalizers":null}}'"""
-            ),
-        ),
+        f"{text}. No operator works that would end the wait: start one, or, if it is uninstalled "
+        "for good, end it by hand.",
+        (f"kubectl -n {place.namespace} patch {place.kubectl} --type=merge {patch}",),
     )
+
+
+def working_leases(facts: Facts) -> list[OperatorLease]:
+    """List the leases by which somebody leads."""
+    return [each for each in facts.leases or () if not each.stale(facts.now)]
 
 
 def _dangling(looked: Looked, place: Place) -> Finding:
     link = looked.link
-    refers = f"`{link.field}` refers to the {link.kind} {link.name}"
+    verb = "refer" if "` and `" in link.field else "refers"
+    refers = f"`{link.field}` {verb} to the {link.kind} {link.name}"
     if looked.found:
         keys = " and ".join(f"`{key}`" for key in looked.missing_keys)
-        there = ", ".join(f"`{key}`" for key in looked.keys) or "none at all"
+        listed = ", ".join(f"`{key}`" for key in looked.keys)
+        there = f"its keys are {listed}" if listed else "it has none at all"
         fields = ",".join(f'"{key}":"VALUE"' for key in looked.missing_keys)
         part = "stringData" if link.kind == "Secret" else "data"
         return Finding(
-            f"{refers}, which has no key {keys}: its keys are {there}.",
+            f"{refers}, which has no key {keys}: {there}.",
             (
                 (
                     f"kubectl -n {place.namespace} patch {link.kind.lower()} {link.name} "
@@ -162,6 +190,8 @@ def _dangling(looked: Looked, place: Place) -> Finding:
 
 def _making(looked: Looked, place: Place) -> tuple[str, ...]:
     link = looked.link
+    if link.kind in KINDS and not looked.near:
+        return (f"kubectl taskloom get {KINDS[link.kind].names.plural} -n {place.namespace}",)
     if looked.near or link.kind not in {"Secret", "ConfigMap"}:
         return ()
     what = "secret generic" if link.kind == "Secret" else "configmap"
@@ -181,7 +211,7 @@ def _operator(facts: Facts, *, certain: bool) -> Iterator[Finding]:
     """Say whether anybody works; where the object was not looked at that is the likely cause."""
     age_seconds = _unseen_seconds(facts)
     leases = facts.leases
-    working = [each for each in leases or () if not each.stale(facts.now)]
+    working = working_leases(facts)
     if working or leases is None:
         if not facts.seen and not certain:
             yield from _not_yet(facts, working, age_seconds)

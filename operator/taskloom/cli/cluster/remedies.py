@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from taskloom.cli.cluster.facts import Facts
 from taskloom.cli.cluster.objects import near_names
 from taskloom.cli.texts import age
 from taskloom.domain.conditions import Reason
@@ -50,26 +51,40 @@ class Place:
         return "kubectl get pods --all-namespaces -l app.kubernetes.io/name=taskloom"
 
 
-def explain_reason(reason: str, message: str, place: Place, body: Body) -> Told:
+def explain_reason(reason: str, message: str, place: Place, facts: Facts) -> Told:
     """Say what a reason means here."""
     explain = _REASONS.get(reason)
     if explain is None:
         return f"{reason}: {_sentence(message)}", (place.edit,)
-    return explain(_sentence(message), place, body)
+    return explain(_sentence(message), place, facts)
 
 
-def _invalid(message: str, place: Place, _body: Body) -> Told:
+def _invalid(message: str, place: Place, _facts: Facts) -> Told:
     field = re.match(r"(spec(?:\.\w+|\[\d+\])+)", message)
     path = "" if field is None else re.sub(r"\[\d+\]", "", field[1])
     explained = f"kubectl explain {place.kind.lower()}.{path or 'spec'}"
     return f"Its spec asks for what cannot be: {message}", (place.edit, explained)
 
 
-def _reference(message: str, place: Place, _body: Body) -> Told:
+def _reference(message: str, place: Place, _facts: Facts) -> Told:
     return f"Something that it refers to is missing: {message}", (place.edit,)
 
 
-def _key_conflict(message: str, place: Place, _body: Body) -> Told:
+def _workflow(message: str, place: Place, facts: Facts) -> Told:
+    wanted = str((facts.body.get("spec") or {}).get("workflowKey") or "")
+    known = [
+        str((body.get("status") or {}).get("externalIdentifier") or body["metadata"]["name"])
+        for body in facts.neighbours
+        if body["kind"] == "Workflow"
+    ]
+    near = near_names(wanted, known)
+    text = f"No workflow has the key that it starts: {message}"
+    if near:
+        text += f" There is {' and '.join(near)}: is that meant?"
+    return text, (place.edit, "kubectl taskloom get workflows --all-namespaces")
+
+
+def _key_conflict(message: str, place: Place, _facts: Facts) -> Told:
     holder = re.search(r"belongs to (\w+)/([^/\s,]+)/([^/\s,]+)", message)
     if holder is None or holder[1] not in KINDS:
         return f"Another one has its key: {message}", (place.edit,)
@@ -86,11 +101,11 @@ def _key_conflict(message: str, place: Place, _body: Body) -> Told:
     )
 
 
-def _unsupported(message: str, place: Place, _body: Body) -> Told:
+def _unsupported(message: str, place: Place, _facts: Facts) -> Told:
     return f"This installation does not do what it asks for: {message}", (place.edit,)
 
 
-def _installation(message: str, place: Place, _body: Body) -> Told:
+def _installation(message: str, place: Place, _facts: Facts) -> Told:
     return (
         (
             f"The installation is ill, not the object: {message} It is tried again until it works; "
@@ -100,8 +115,8 @@ def _installation(message: str, place: Place, _body: Body) -> Told:
     )
 
 
-def _connect(message: str, place: Place, body: Body) -> Told:
-    servers = _brokers(body)
+def _connect(message: str, place: Place, facts: Facts) -> Told:
+    servers = _brokers(facts.body)
     at = f" at {servers}" if servers else ""
     return (
         (
@@ -112,15 +127,15 @@ def _connect(message: str, place: Place, body: Body) -> Told:
     )
 
 
-def _auth(message: str, place: Place, _body: Body) -> Told:
+def _auth(message: str, place: Place, _facts: Facts) -> Told:
     return f"The broker does not accept the credentials: {message}", (place.edit,)
 
 
-def _topic(message: str, place: Place, _body: Body) -> Told:
+def _topic(message: str, place: Place, _facts: Facts) -> Told:
     return f"The broker has no such topic or queue: {message}", (place.edit,)
 
 
-def _failing(message: str, place: Place, _body: Body) -> Told:
+def _failing(message: str, place: Place, _facts: Facts) -> Told:
     return (
         (
             f"The receiver does not take what is sent to it: {message} It is tried again by the "
@@ -130,7 +145,7 @@ def _failing(message: str, place: Place, _body: Body) -> Told:
     )
 
 
-def _disabled(message: str, place: Place, _body: Body) -> Told:
+def _disabled(message: str, place: Place, _facts: Facts) -> Told:
     return (
         (
             f"The receiver was given up, and nothing is sent to it any more: {message} When it is "
@@ -146,13 +161,13 @@ def _disabled(message: str, place: Place, _body: Body) -> Told:
     )
 
 
-_REASONS: Mapping[str, Callable[[str, Place, Body], Told]] = {
+_REASONS: Mapping[str, Callable[[str, Place, Facts], Told]] = {
     Reason.INVALID_SPEC: _invalid,
     Reason.SECRET_NOT_FOUND: _reference,
     Reason.CONFIG_MAP_NOT_FOUND: _reference,
     Reason.CLIENT_APP_NOT_FOUND: _reference,
     Reason.SERVICE_NOT_FOUND: _reference,
-    Reason.WORKFLOW_NOT_FOUND: _reference,
+    Reason.WORKFLOW_NOT_FOUND: _workflow,
     Reason.KEY_CONFLICT: _key_conflict,
     Reason.UNSUPPORTED: _unsupported,
     Reason.DATABASE_UNAVAILABLE: _installation,

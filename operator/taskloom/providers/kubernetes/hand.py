@@ -31,6 +31,8 @@ async def load_access(file: Path | None = None, context: str | None = None) -> A
     Where there is none, a pod's own cluster is taken.
     """
     configuration = Configuration()
+    if file is not None and not await asyncio.to_thread(file.is_file):
+        raise Permanent(f"There is no kubeconfig {file}: mend --kubeconfig.")
     path = None if file is None else str(file)
     try:
         with warnings.catch_warnings():
