@@ -11,8 +11,8 @@ from taskloom.cli.cluster.links import Link, links_of
 from taskloom.cli.cluster.objects import Named, fetch, near_names, observed, search
 from taskloom.errors import Forbidden, NotFound, TaskloomError
 from taskloom.providers.kubernetes.objects import (
+    CORE_EVENTS,
     DATA,
-    EVENTS,
     LEASES,
     OURS,
     SERVICES,
@@ -140,7 +140,7 @@ async def _near(reached: Reached, type_: ResourceType, name: str) -> tuple[str, 
 async def _events(reached: Reached, named: Named, body: Body) -> tuple[Body, ...]:
     fields = f"involvedObject.kind={named.type_.kind},involvedObject.name={named.name}"
     try:
-        found = await reached.cluster.find(EVENTS, reached.one_namespace, fields=fields)
+        found = await reached.cluster.find(CORE_EVENTS, reached.one_namespace, fields=fields)
     except (NotFound, Forbidden):
         return ()
     uid = body["metadata"].get("uid")
