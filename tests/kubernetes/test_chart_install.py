@@ -22,7 +22,7 @@ from taskloom.domain.secret import Secret
 from taskloom.store.embedded_postgres import EmbeddedPostgres
 from taskloom.testing.receiver import Receiver
 from tests.real.kubernetes.api import Api, Json, Refusal, connect
-from tests.real.kubernetes.audit import granted, requests
+from tests.real.kubernetes.audit import Right, granted, requests
 from tests.real.kubernetes.chart import CHART
 from tests.real.kubernetes.control_plane import ControlPlane
 from tests.real.kubernetes.operator import until
@@ -111,6 +111,17 @@ DECLARED = (
     *("client_apps", "webhook_subscriptions", "event_sources", "event_workflows"),
     *("task_workflows", "commands"),
 )
+# What is applied is created by a PATCH, for which both rights are needed; and no source whose pods
+# follow a lag runs without a broker.
+UNSEEN = {
+    Right(group=group, resource=resource, verb=verb)
+    for group, resource, verbs in (
+        ("apps", "deployments", ("create",)),
+        ("autoscaling", "horizontalpodautoscalers", ("create", "patch", "delete")),
+        ("keda.sh", "scaledobjects", ("list", "create", "patch", "delete")),
+    )
+    for verb in verbs
+}
 EXTERNAL: Json = HERE | {
     "database": {"existingSecret": "taskloom-database"},
     "encryption": {"existingSecret": "taskloom-encryption"},
@@ -191,6 +202,7 @@ async def test_a_release_from_install_to_uninstall(
         "mode": "distributed",
         "api": {"replicas": 1},
         "controller": {"replicas": 1},
+        "connectors": {"dedicated": {"enabled": True}},
         "callers": {"eventPosters": [{"name": "orders", "namespace": users}]},
     }
     release, shop = Release(api, home, values, tmp_path), Shop(api, users)
@@ -241,6 +253,7 @@ async def test_a_release_from_install_to_uninstall(
 
     roles = roles_of(api, home)
     await use_every_right(api, shop)
+    await have_a_source_of_its_own(stage, shop)
     await shop.forget()
     await until_gone(stage.database)
     judge_requests(roles, plane, home)
@@ -367,6 +380,25 @@ def of_ours(shop: Shop, kind: str, name: str) -> Json:
     return {"apiVersion": "taskloom.dev/v1alpha1", "kind": kind, "metadata": metadata}
 
 
+async def have_a_source_of_its_own(stage: Stage, shop: Shop) -> None:
+    """Have a source run in pods of its own, which are made of the chart's template."""
+    api, pods, home = stage.api, stage.pods, stage.home
+    source = of_ours(shop, "EventSource", "weekly")
+    source["spec"] = {
+        "cron": {"schedule": "0 4 * * 0"},
+        "format": {"key": {"literal": "weekly"}},
+        "placement": {"mode": "Dedicated"},
+    }
+    assert not isinstance(api.apply(source), Refusal)
+    await until(lambda: any(pod.ready for pod in pods.of(home, "source")))
+    await shop.wait()
+    (pod,) = pods.of(home, "source")
+    assert pod.body["spec"]["serviceAccountName"] == "taskloom-worker"
+    assert pod.body["spec"]["automountServiceAccountToken"] is False
+    api.delete(source)
+    await until(lambda: pods.of(home, "source") == [])
+
+
 def secret(shop: Shop, name: str) -> Json:
     """Name a Secret of the shop's."""
     metadata = {"name": name, "namespace": shop.namespace}
@@ -385,7 +417,7 @@ def judge_requests(roles: dict[str, Json], plane: ControlPlane, home: str) -> No
         ("api", (f"{home}-taskloom-callers",)),
     ):
         used = {each.right for each in made if each.user == f"{mine}{account}"}
-        unused = granted([roles[name] for name in names]) - used
+        unused = granted([roles[name] for name in names]) - used - UNSEEN
         assert sorted(unused) == []
 
 
