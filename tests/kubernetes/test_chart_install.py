@@ -392,9 +392,9 @@ async def have_a_source_of_its_own(stage: Stage, shop: Shop) -> None:
     assert not isinstance(api.apply(source), Refusal)
     await until(lambda: any(pod.ready for pod in pods.of(home, "source")))
     await shop.wait()
-    (pod,) = pods.of(home, "source")
-    assert pod.body["spec"]["serviceAccountName"] == "taskloom-worker"
-    assert pod.body["spec"]["automountServiceAccountToken"] is False
+    for pod in pods.of(home, "source"):
+        assert pod.body["spec"]["serviceAccountName"] == "taskloom-worker"
+        assert pod.body["spec"]["automountServiceAccountToken"] is False
     api.delete(source)
     await until(lambda: pods.of(home, "source") == [])
 

@@ -141,10 +141,12 @@ class Pods:
                 await self._begin(uid, body)
             elif leaving and body["spec"].get("nodeName") == _NODE:
                 if played is not None:
-                    await _end(self._played.pop(uid), signal.SIGTERM)
+                    await _end(played, signal.SIGTERM)
+                    self._played.pop(uid)
                 await self._call("DELETE", _path(body), params={"gracePeriodSeconds": "0"})
         for uid in [uid for uid in self._played if uid not in present]:
-            await _end(self._played.pop(uid), signal.SIGKILL)
+            await _end(self._played[uid], signal.SIGKILL)
+            self._played.pop(uid)
 
     async def _begin(self, uid: str, body: Json) -> None:
         target = {"apiVersion": "v1", "kind": "Node", "name": _NODE}

@@ -66,7 +66,7 @@ class Shop:
         patch = json.dumps({"spec": {"url": receiver}})
         await self._kubectl("patch", "whsub", "shop", "--type=merge", f"--patch={patch}")
 
-    async def wait(self, seconds: int = 60) -> None:
+    async def wait(self, seconds: int = 120) -> None:
         """Wait until all of them are ready, and speak of what is declared now."""
         await self._kubectl(
             "wait", KINDS, "--all", "--for=condition=Ready", f"--timeout={seconds}s"
