@@ -36,7 +36,8 @@ class Shop:
             ).serve()
 
     def close(self) -> None:
-        """End them, and whoever posted."""
+        """End them, and whoever posted, and withdraw what was declared."""
+        self.withdraw()
         kinds = "deployments,services,configmaps,serviceaccounts,pods"
         label = f"--selector={LABEL}=true"
         self._api.kubectl("delete", kinds, label, f"--namespace={NAMESPACE}")

@@ -40,7 +40,7 @@ def test_whoever_has_no_role_is_refused(shop: Shop) -> None:
     posted = shop.post(account="stranger").output()
 
     assert [403] == [line["status"] for line in posted]
-    assert "RoleBinding" in posted[0]["said"]
+    assert "create rolebinding" in posted[0]["said"]
 
 
 def test_a_killed_pod_comes_back_and_nothing_is_lost(
