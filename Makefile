@@ -4,12 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --constraint constraints.txt
 ONCE   ?=
+IMAGE  ?= taskloom:0.1.0
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -56,6 +57,24 @@ real: ## Build what tests run for real (etcd, kube-apiserver, ...), once
 .PHONY: kubernetes
 kubernetes: $(VENV)/.dev $(REAL) ## Only the tests on a real Kubernetes API server
 	$(BIN)/pytest tests/kubernetes
+
+.PHONY: node
+node: real
+	@tests/real/kubernetes/build.sh node
+
+.PHONY: image
+image: $(VENV)/.dev ## Build the image: with Docker, else without, as root
+	@if docker info >/dev/null 2>&1; then docker build --tag $(IMAGE) .; \
+	else tests/real/kubernetes/build.sh node \
+	  && $(BIN)/python -m tests.real.node.image .cache/real/node/image $(IMAGE); fi
+
+.PHONY: e2e-node
+e2e-node: $(VENV)/.dev node ## The chart's pods for real, on a node without Docker, as root
+	$(BIN)/pytest tests/e2e
+
+.PHONY: e2e-kind
+e2e-kind: $(VENV)/.dev ## The same tests on a kind cluster
+	@tests/e2e/kind.sh
 
 .PHONY: generate
 generate: $(VENV)/.dev ## Make the generated files anew
