@@ -33,6 +33,11 @@ class Remembered(Generic[K, V]):
         del self._known[key]
         return None
 
+    def until(self, key: K) -> float:
+        """Say until when an answer holds; 0 if there is none."""
+        found = self._known.get(key)
+        return 0.0 if found is None else found[1]
+
     async def ask(self, key: K, question: Callable[[], Awaitable[tuple[V, float]]]) -> V:
         """Give the answer that holds, or ask: `question` says until when its answer does.
 
