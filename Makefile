@@ -10,7 +10,7 @@ IMAGE  ?= taskloom:0.1.0
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -110,6 +110,10 @@ verify: generate ## Fail if a generated file is not what is checked in
 bench: $(VENV)/.dev ## Measure: events in, and the way to a webhook
 	$(BIN)/python bench/trigger.py
 	$(BIN)/python bench/webhook.py
+
+.PHONY: bench-operator
+bench-operator: $(VENV)/.dev real ## Measure: 10,000 objects on a real API server (OBJECTS=n)
+	$(BIN)/python bench/controller.py --objects $(or $(OBJECTS),10000)
 
 .PHONY: format
 format: $(VENV)/.dev ## Format and fix what can be fixed

@@ -235,7 +235,7 @@ def _collect_rarely() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 25, 25)
+    gc.set_threshold(2_000, 20, 50)
 
 
 def _leading(

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from taskloom.bootstrap.door import bind, bind_health, listening, showing_health
 from taskloom.bootstrap.parts import Parts, build
 from taskloom.bootstrap.roles import services_of
 from taskloom.runtime.supervise import supervise
@@ -34,13 +33,18 @@ async def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
-        door = stack.enter_context(bind(settings)) if "api" in settings.roles else None
-        health = bind_health(settings)
+        door = health = None
+        if "api" in settings.roles or settings.health_port is not None:
+            # Who answers nobody does without all that is needed for it, and its memory.
+            from taskloom.bootstrap import door as doors  # noqa: PLC0415
+
+            door = stack.enter_context(doors.bind(settings)) if "api" in settings.roles else None
+            health = doors.bind_health(settings)
         if health is not None:
             stack.enter_context(health)
         parts = await stack.enter_async_context(build(settings))
         if health is not None:
-            await stack.enter_async_context(showing_health(parts, health))
+            await stack.enter_async_context(doors.showing_health(parts, health))
         if parts.alone:
             await _take_over(parts)
         running = asyncio.create_task(supervise(services_of(parts)))
@@ -48,7 +52,7 @@ async def serve(
         await _first(parts.reconciled.wait(), stop.wait(), running, seconds=_FIRST_RECONCILIATION)
         async with contextlib.AsyncExitStack() as opened:
             if door is not None and not stop.is_set():
-                await opened.enter_async_context(listening(parts, door, ready))
+                await opened.enter_async_context(doors.listening(parts, door, ready))
             await _first(stop.wait(), running)
             log.info("taskloom.stopping")
 
