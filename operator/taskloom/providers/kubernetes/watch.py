@@ -110,6 +110,7 @@ def settings_of_watch(silence: float = SILENCE) -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.scanning.disabled = True  # it would ask for the right to watch all definitions
     settings.watching.inactivity_timeout = silence
+    settings.watching.chunk_size = 200  # a listing in one piece is the most memory of all
     settings.watching.server_timeout = 300  # a whole number: it goes into the URL
     settings.watching.client_timeout = 330
     settings.queueing.idle_timeout = 0.05  # each object that is told of costs until then
