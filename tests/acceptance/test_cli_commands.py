@@ -126,7 +126,7 @@ def test_get_gives_objects_as_kubectl_does(served: Served) -> None:
     assert "taskloom.dev/v1alpha1" == manifest["apiVersion"]
     assert "purchase-requested" == manifest["spec"]["eventKey"]
     assert "purchase-request" == manifest["status"]["workflowKey"]
-    assert 2 == len(_json(served, "get", "Workflow"))
+    assert 2 == len(_json(served, "get", "Workflow")["items"])
 
 
 def test_what_is_not_there_is_exit_code_1(served: Served) -> None:
@@ -136,7 +136,7 @@ def test_what_is_not_there_is_exit_code_1(served: Served) -> None:
     code, out, err = _run(served, "get", "tcmd", "nothing")
 
     assert (code, out) == (1, "")
-    assert "There is no tcmd nothing" in err
+    assert "There is no Command nothing" in err
 
 
 def test_describe_tells_conditions_and_spec(served: Served) -> None:
