@@ -291,6 +291,30 @@ async def test_a_sources_last_event_is_told(bench: Bench) -> None:
     assert expected == (await bench.status(key))["lastEventTime"]
 
 
+async def test_that_a_workflow_has_instances_now_is_told_at_once(bench: Bench) -> None:
+    """If it would wait for them once deleted; that they have ended is told when figures are."""
+    text = (bench.folder / "all.yaml").read_text()
+    (bench.folder / "all.yaml").write_text(
+        text.replace("  bpmn:", "  deletionPolicy: Delete\n  bpmn:")
+    )
+    report = await bench.reconcile()
+    assert report.look is not None
+    engine = bench.services.engine
+    start = StartRequest(workflow_key=BUY[2], start_id="1", variables={})
+
+    bench.now += timedelta(seconds=2)
+    assert {} == await report.look()
+    instance = await engine.start(start)
+    told = await report.look()
+    await engine.delete_instances([instance.id], "test")
+
+    assert {BUY} == told.keys()
+    assert 1 == told[BUY].fields["runningInstances"]
+    assert {} == await report.look()
+    bench.now += EVERY
+    assert 0 == (await report.look())[BUY].fields["runningInstances"]
+
+
 async def test_an_engine_that_does_not_answer_leaves_its_figures(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,11 +5,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cryptography.fernet import Fernet
 
+from taskloom.engines.embedded.engine import EmbeddedEngine
+from taskloom.ports.engine import StartRequest
+from taskloom.store.database import Database
+from taskloom.testing.bpmn import bpmn, path
 from tests.real.kubernetes.api import Api, Json, Refusal
 from tests.real.kubernetes.operator import Operator, condition, until
 
+MODEL = bpmn(
+    '<startEvent id="start"/><userTask id="work"/>', path("start work"), process_id="held"
+).decode()
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "kubernetes.md"
 
 
@@ -58,14 +64,21 @@ def narrow(cluster: Api, kubeconfig: Path, namespace: str, tmp_path: Path) -> Pa
 
 
 async def test_the_operator_runs_with_the_documented_rights(
-    cluster: Api, narrow: Path, namespace: str, database_url: str, tmp_path: Path
+    *,
+    cluster: Api,
+    narrow: Path,
+    namespace: str,
+    database_url: str,
+    rows: Database,
+    key: str,
+    tmp_path: Path,
 ) -> None:
     """Everything it does in a namespace is done with them, and nothing it asks for is refused."""
     operator = Operator(
         kubeconfig=narrow,
         namespace=namespace,
         database_url=database_url,
-        key=Fernet.generate_key().decode(),
+        key=key,
         folder=tmp_path / "operator",
     )
     app: Json = {
@@ -78,7 +91,7 @@ async def test_the_operator_runs_with_the_documented_rights(
         "apiVersion": "taskloom.dev/v1alpha1",
         "kind": "Workflow",
         "metadata": {"name": "held", "namespace": namespace},
-        "spec": {"deletionPolicy": "Delete", "bpmn": {"inline": "no model"}},
+        "spec": {"deletionPolicy": "Delete", "bpmn": {"inline": MODEL}},
     }
     secret: Json = {
         "apiVersion": "v1",
@@ -90,8 +103,13 @@ async def test_the_operator_runs_with_the_documented_rights(
         cluster.apply(app)
         cluster.apply(workflow)
         await until(lambda: condition(cluster, app) == ("True", "Reconciled", 1))
+        await until(lambda: condition(cluster, workflow) == ("True", "Reconciled", 1))
+        engine = EmbeddedEngine(rows)
+        start = StartRequest(workflow_key="held", start_id="1", variables={})
+        instance = await engine.start(start)
         await until(lambda: "finalizers" in str(cluster.get(workflow)))
         cluster.delete(workflow)
+        await engine.delete_instances([instance.id], "test")
         await until(lambda: isinstance(cluster.get(workflow), Refusal))
         cluster.delete(secret)
         await until(lambda: not isinstance(cluster.get(secret), Refusal))

@@ -9,6 +9,7 @@ from taskloom.providers.kubernetes.finalizer import FINALIZER, keep_finalizers, 
 from taskloom.providers.kubernetes.mirror import Mirror, Seen
 from taskloom.providers.kubernetes.scope import Scope
 from taskloom.reconcilers.snapshot import Key
+from taskloom.reconcilers.verdict import Verdict
 from taskloom.testing.cluster import FakeCluster
 
 KEY: Key = ("Workflow", "shop", "buy")
@@ -37,23 +38,36 @@ def seen(policy: str, *, held: bool, deleted: bool) -> Seen:
 
 
 @pytest.mark.parametrize(
-    ("policy", "held", "deleted", "released", "expected"),
+    ("policy", "running", "held", "deleted", "released", "expected"),
     [
-        ("Delete", False, False, False, True),
-        ("Delete", True, False, False, None),
-        ("Retain", False, False, False, None),
-        ("Retain", True, False, False, False),
-        ("Delete", True, True, False, None),
-        ("Delete", True, True, True, False),
-        ("Delete", False, True, False, None),  # too late: no finalizer is taken on any more
-        ("Retain", True, True, True, False),
+        ("Delete", 2, False, False, False, True),
+        ("Delete", 2, True, False, False, None),
+        ("Delete", 0, False, False, False, None),
+        ("Delete", 0, True, False, False, False),
+        ("Delete", None, False, False, False, None),  # nobody knows: it stays as it is
+        ("Delete", None, True, False, False, None),
+        ("Retain", 2, False, False, False, None),
+        ("Retain", 2, True, False, False, False),
+        ("Delete", 2, True, True, False, None),
+        ("Delete", 0, True, True, False, None),  # its rows are not gone yet
+        ("Delete", 0, True, True, True, False),
+        ("Delete", 2, False, True, False, None),  # too late: no finalizer is taken on any more
+        ("Retain", 2, True, True, True, False),
     ],
 )
 def test_who_is_held(
-    *, policy: str, held: bool, deleted: bool, released: bool, expected: bool | None
+    *,
+    policy: str,
+    running: int | None,
+    held: bool,
+    deleted: bool,
+    released: bool,
+    expected: bool | None,
 ) -> None:
-    """Only a Workflow with the policy Delete, and a deleted one until it is released."""
-    assert expected is wants_finalizer(seen(policy, held=held, deleted=deleted), released=released)
+    """Only a Workflow with the policy Delete and instances, and a deleted one until released."""
+    found = seen(policy, held=held, deleted=deleted)
+
+    assert expected is wants_finalizer(found, running=running, released=released)
 
 
 def test_an_object_that_is_not_valid_is_left_as_it_is() -> None:
@@ -63,7 +77,7 @@ def test_an_object_that_is_not_valid_is_left_as_it_is() -> None:
     found = mirror.seen(KEY)
 
     assert found is not None
-    assert wants_finalizer(found, released=False) is None
+    assert wants_finalizer(found, running=1, released=False) is None
 
 
 @pytest.mark.parametrize(
@@ -74,9 +88,10 @@ async def test_what_cannot_be_written(error: TaskloomError, *, well: bool) -> No
     cluster, mirror = FakeCluster(), Mirror(Scope())
     mirror.take(cluster.put(workflow("Delete")))
     cluster.fail("set-finalizers", error)
+    verdicts = {KEY: Verdict(conditions=(), fields={"runningInstances": 1})}
 
-    assert well == await keep_finalizers(cluster, mirror, dict(mirror.selected()), ())
-    assert await keep_finalizers(cluster, mirror, dict(mirror.selected()), ())
+    assert well == await keep_finalizers(cluster, mirror, dict(mirror.selected()), verdicts)
+    assert await keep_finalizers(cluster, mirror, dict(mirror.selected()), verdicts)
     kept = cluster.find(*KEY)
     assert kept is not None
     assert [FINALIZER] == kept["metadata"]["finalizers"]

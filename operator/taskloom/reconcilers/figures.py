@@ -2,6 +2,8 @@
 
 Figures are read for all objects together, and at most every `EVERY`: so often may a status change
 that nobody changes the reason of.
+Only that instances of a Workflow run for the first time, which is to wait for them when it is
+deleted, is looked for each time.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -51,19 +53,26 @@ class Live:
         self._every = every
         self._figures = Figures()
         self._read_at: datetime | None = None
+        self._waiting: frozenset[Key] = frozenset()
         self._judged: dict[Key, Verdict] = {}
         self._told: dict[Key, Verdict] = {}
 
     async def complete(
-        self, services: Services, verdicts: Mapping[Key, Verdict], memory: Memory
+        self,
+        services: Services,
+        verdicts: Mapping[Key, Verdict],
+        memory: Memory,
+        waiting: frozenset[Key] = frozenset(),
     ) -> dict[Key, Verdict]:
         """Add the figures to what a reconciliation found.
 
+        `waiting` are the Workflows that, once deleted, wait for their instances.
         What the `memory` of statuses tells of long ago is not looked for in the database.
         """
         if self._read_at is None:
             self._figures = Figures(events=_remembered_events(memory))
         await self._read(services)
+        self._waiting = waiting
         self._judged = {key: verdict for key, verdict in verdicts.items() if key[0] in _TOLD}
         self._told = {
             key: with_figures(key, verdict, self._figures) for key, verdict in self._judged.items()
@@ -72,10 +81,9 @@ class Live:
 
     async def look(self, services: Services) -> dict[Key, Verdict]:
         """Read the figures if it is time, and give and store the verdicts that are others now."""
-        if not await self._read(services):
-            return {}
         changed = {}
-        for key, verdict in self._judged.items():
+        for key in self._judged if await self._read(services) else await self._begun(services):
+            verdict = self._judged[key]
             told = with_figures(key, _since(verdict, self._figures), self._figures)
             if told != self._told[key]:
                 changed[key] = told
@@ -91,6 +99,16 @@ class Live:
                 )
             self._told |= changed
         return changed
+
+    async def _begun(self, services: Services) -> list[Key]:
+        """List the waiting Workflows that have instances, and had none when it was told last."""
+        quiet = [key for key in self._waiting if _running(self._told.get(key)) == 0]
+        if not quiet:
+            return []
+        self._figures = replace(self._figures, running=await _read_running(services, self._figures))
+        return [
+            key for key in quiet if _running(with_figures(key, self._judged[key], self._figures))
+        ]
 
     async def _read(self, services: Services) -> bool:
         """Read the figures unless they are young; tell whether they were read."""
@@ -113,17 +131,23 @@ async def read_figures(services: Services, before: Figures, since: datetime) -> 
         if services.webhooks:
             deliveries = await tx.delivery_health.figures()
         events = await tx.events.latest(since)
-    running: Mapping[str, int] | None
-    try:
-        running = await services.engine.running_by_workflow()
-    except Temporary as error:
-        log.debug("figures.engine-unknown", error=error.message)
-        running = before.running
     return Figures(
-        running=running,
+        running=await _read_running(services, before),
         deliveries={item.subscription_id: item for item in deliveries},
         events={**before.events, **events},
     )
+
+
+async def _read_running(services: Services, before: Figures) -> Mapping[str, int] | None:
+    try:
+        return await services.engine.running_by_workflow()
+    except Temporary as error:
+        log.debug("figures.engine-unknown", error=error.message)
+        return before.running
+
+
+def _running(verdict: Verdict | None) -> int | None:
+    return None if verdict is None else verdict.fields.get("runningInstances")
 
 
 def with_figures(key: Key, verdict: Verdict, figures: Figures) -> Verdict:

@@ -161,7 +161,12 @@ async def reconcile(
     repaired = applied.finish(look=snapshot.look)
     _tell_drift(run, repaired)
     live = live or Live()
-    run.verdicts = await live.complete(services, run.verdicts, memory)
+    waiting = frozenset(
+        desired.key
+        for desired, workflow in run.world.of(Workflow)
+        if workflow.spec.deletion_policy == "Delete"
+    )
+    run.verdicts = await live.complete(services, run.verdicts, memory, waiting)
     records = await to_thread(remember, outlook, run.verdicts, memory, now)
     async with services.tasks.begin() as tx:
         for stored in outlook.forgotten:

@@ -253,7 +253,9 @@ class Follower:
         for kind, _, _ in report.repaired:
             self._meters.repaired.labels(kind).inc()
         self._announce_remade(judged, report.remade)
-        held = await keep_finalizers(self._cluster, self._mirror, judged, report.released)
+        held = await keep_finalizers(
+            self._cluster, self._mirror, judged, report.verdicts, report.released
+        )
         count = await self._tell(judged, report.verdicts)
         self._glance.begin(judged, report.look)
         if report.changes or count:
@@ -334,6 +336,8 @@ class Follower:
             judged, verdicts = self._glance.take()
             if verdicts:
                 await self._tell(judged, verdicts)
+                here = {key: seen for key in verdicts if (seen := self._mirror.seen(key))}
+                await keep_finalizers(self._cluster, self._mirror, here, verdicts)
 
     def _beat(self) -> None:
         """Show a sign of life; where looks are rare it need not be often."""
