@@ -228,6 +228,9 @@ def _follow_cluster(parts: Parts) -> Service:
     return follow
 
 
+_MANY = 1000
+
+
 def _collect_rarely() -> None:
     """Look for garbage in cycles less often, and not among what stays.
 
@@ -248,14 +251,18 @@ def _leading(
 
     async def reconcile_in_term(snapshot: Snapshot, credentials: CredentialStore) -> Report:
         nonlocal fenced
+        first = fenced is None
         if fenced is None:
             services = parts.services
             tasks, workflows = await begin_terms(services.tasks, services.workflows, lease, holds)
             # The engine takes part in transactions of these.
             fenced = replace(services, tasks=tasks, workflows=workflows)
-        return await _reconcile(
+        report = await _reconcile(
             parts, fenced, snapshot, credentials, runners=runners, applied=applied, live=live
         )
+        if first or report.changes >= _MANY:
+            _collect_rarely()  # what was read or made just now stays
+        return report
 
     return reconcile_in_term
 

@@ -145,10 +145,13 @@ def _verdict(desired: Desired, wanted: WebhookSubscription, row: Subscription) -
         missing.append("delivery.ordering")
     if wanted.spec.delivery.rate_per_second is not None:
         missing.append("delivery.ratePerSecond")
-    if _patience(wanted.spec.disable_after) != _patience(DisableAfter()):
+    if _patience(wanted.spec.disable_after) != _USUAL_PATIENCE:
         missing.append("disableAfter")
     return programmed(desired, fields, suspended=wanted.spec.suspend, missing=missing)
 
 
 def _patience(disable_after: DisableAfter) -> timedelta:
     return parse_duration(disable_after.failing_for)
+
+
+_USUAL_PATIENCE = _patience(DisableAfter())
