@@ -2,6 +2,7 @@
 
 from tests.e2e.release import Release
 from tests.e2e.shop import Shop
+from tests.e2e.workload import wait_until
 from tests.real.kubernetes.api import Api
 
 CALLERS = {
@@ -16,11 +17,13 @@ def test_it_leaves_the_definitions_only(release: Release, shop: Shop) -> None:
 
     shop.withdraw()
     release.uninstall()
-    left = release.objects()
 
-    assert {"customresourcedefinition.apiextensions.k8s.io"} == {
-        name.split("/")[0] for name in left
-    }
+    def left() -> set[str]:
+        return {name.split("/")[0] for name in release.objects()}
+
+    # Pods finish what they have in hand.
+    wait_until("the pods are gone", lambda: "pod" not in left())
+    assert {"customresourcedefinition.apiextensions.k8s.io"} == left()
 
 
 def test_objects_can_be_deleted_after_it(api: Api, release: Release, shop: Shop) -> None:

@@ -6,8 +6,6 @@ all in a `Room`.  Network policies are not enforced, as the pod network has no p
 
 import contextlib
 import json
-import shutil
-import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Self
@@ -33,10 +31,8 @@ class Node:
     def __init__(self, *, tools: Tools, images: Images) -> None:
         self._tools = tools
         self._images = images
-        self._folder = Path(tempfile.mkdtemp(prefix="taskloom-node-"))
         self._stack = contextlib.AsyncExitStack()
-        self._running: list[Process] = []
-        self._kubeconfig = Path()
+        self._folder = self._kubeconfig = Path()
 
     @property
     def kubeconfig(self) -> Path:
@@ -46,9 +42,8 @@ class Node:
     async def __aenter__(self) -> Self:
         """Start everything, and wait until the node is ready for pods."""
         async with contextlib.AsyncExitStack() as stack:
-            # The last word: what is mounted in the room must be gone by then.
-            stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            room = await stack.enter_async_context(Room(self._folder, self._tools))
+            room = await stack.enter_async_context(Room(self._tools))
+            self._folder = room.folder
             plane = ControlPlane(
                 self._folder / "plane", controllers=True, address=ADDRESS, enter=room.network
             )
@@ -87,12 +82,9 @@ class Node:
         for archive in (self._images.pause, self._images.taskloom):
             room.run("ctr", "--namespace=k8s.io", "images", "import", str(archive))
         scheduler = (str(node_part("kube-scheduler")), f"--kubeconfig={kubeconfig}")
-        self._running = [
-            runtime,
-            room.start("scheduler", *scheduler, "--leader-elect=false"),
-            room.start("proxy", str(node_part("kube-proxy")), f"--config={state / 'proxy.conf'}"),
-            room.start("dns", str(node_part("dns")), f"-conf={state / 'dns.conf'}"),
-        ]
+        room.start("scheduler", *scheduler, "--leader-elect=false")
+        room.start("proxy", str(node_part("kube-proxy")), f"--config={state / 'proxy.conf'}")
+        names = room.start("dns", str(node_part("dns")), f"-conf={state / 'dns.conf'}")
         agent = room.start(
             "kubelet",
             str(node_part("kubelet")),
@@ -103,9 +95,8 @@ class Node:
             f"--root-dir={state / 'kubelet'}",
             f"--cert-dir={state / 'kubelet' / 'keys'}",
         )
-        self._running.append(agent)
         await _until(agent, self._is_ready)
-        await _until(self._running[3], _answers(f"http://{ADDRESS}:8181/ready"))
+        await _until(names, _answers(f"http://{ADDRESS}:8181/ready"))
 
     def _give_storage(self) -> None:
         """Offer a volume to whoever claims one first, open to every user as such volumes are."""

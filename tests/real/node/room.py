@@ -7,7 +7,9 @@ of the machine's own there are only a veth's end, which goes with its peer, and 
 import asyncio
 import contextlib
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -19,6 +21,8 @@ from tests.real.node.tools import Tools
 MACHINE_ADDRESS = "198.18.77.1"
 ADDRESS = "198.18.77.2"
 _LINK = "taskloom-node"
+_PREFIX = "taskloom-node-"
+_FOLDERS = Path(tempfile.gettempdir())
 _CGROUPS = Path("/sys/fs/cgroup")
 _SCRIPT = Path(__file__).with_name("room.sh")
 _SECONDS = 15.0
@@ -29,21 +33,23 @@ class NoRoom(RuntimeError):
 
 
 class Room:
-    """A room whose state lies below `folder`, with the programs of `tools` as if installed."""
+    """A room with the programs of `tools` as if installed; its state lies in `folder`."""
 
-    def __init__(self, folder: Path, tools: Tools) -> None:
-        self._folder = folder
+    def __init__(self, tools: Tools) -> None:
+        self.folder = self._folder = _FOLDERS / f"{_PREFIX}{os.getpid()}"
         self._besides = tools.besides
         self._first: Process | None = None
+        self._started: list[Process] = []
         self._pid = 0
-        self.cgroup = f"taskloom-node-{os.getpid()}"
+        self.cgroup = f"{_PREFIX}{os.getpid()}"
 
     async def __aenter__(self) -> Self:
         """Make the room, and the wire from the machine into it."""
         if os.geteuid() != 0:
             raise NoRoom("A node needs root: for its network, its mounts and its containers.")
+        _remove_what_the_dead_left()
+        self._folder.mkdir()
         ready = self._folder / "pid"
-        ready.unlink(missing_ok=True)
         private = ("--mount", "--net", "--pid", "--fork", "--kill-child")
         self._first = Process(
             ["unshare", *private, str(_SCRIPT), str(self._folder), str(self._besides or "")],
@@ -59,14 +65,17 @@ class Room:
             self._wire()
             self._make_cgroups()
         except BaseException:
-            self.close()
+            await self.__aexit__()
             raise
         return self
 
     async def __aexit__(self, *raised: object) -> None:
-        """End everything in the room."""
+        """End everything in the room, and remove its folder."""
         self.close()
-        await self._remove_cgroups()
+        try:
+            await self._remove_cgroups()  # empty, so everybody who might write there is gone
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def network(self) -> tuple[str, ...]:
@@ -82,7 +91,9 @@ class Room:
     def start(self, log: str, *command: str) -> Process:
         """Start a program inside."""
         path = self._folder / f"{log}.log"
-        return Process([*self.inside, *command], path)
+        process = Process([*self.inside, *command], path)
+        self._started.append(process)
+        return process
 
     def run(self, *command: str, seconds: float = 120.0) -> str:
         """Run a program inside and give what it prints."""
@@ -93,6 +104,8 @@ class Room:
         if self._first is not None:
             self._first.kill()
             self._first = None
+        while self._started:
+            self._started.pop().kill()
 
     def _wire(self) -> None:
         # The room's mounts, for its programs, but as yet in the machine's network.
@@ -114,7 +127,7 @@ class Room:
 
     def _cgroup_folders(self) -> list[Path]:
         """One folder, or with cgroups of the first version one for each controller."""
-        if (_CGROUPS / "cgroup.controllers").exists():
+        if _is_unified():
             return [_CGROUPS / self.cgroup]
         return [path / self.cgroup for path in _CGROUPS.iterdir() if path.is_dir()]
 
@@ -127,6 +140,24 @@ class Room:
         async with asyncio.timeout(_SECONDS):
             while not all(_remove_cgroup(folder) for folder in self._cgroup_folders()):
                 await asyncio.sleep(0.05)
+
+
+def _remove_what_the_dead_left() -> None:
+    """Remove the folders and empty cgroups of runs that were killed."""
+    left = [*_FOLDERS.glob(f"{_PREFIX}*"), *_CGROUPS.glob(f"{_PREFIX}*")]
+    left += [] if _is_unified() else _CGROUPS.glob(f"*/{_PREFIX}*")
+    for path in left:
+        pid = path.name.removeprefix(_PREFIX)
+        if pid == str(os.getpid()) or (pid.isdigit() and not Path("/proc", pid).exists()):
+            if path.is_relative_to(_CGROUPS):
+                _remove_cgroup(path)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_unified() -> bool:
+    """Tell whether cgroups are of the second version: one tree for all controllers."""
+    return (_CGROUPS / "cgroup.controllers").exists()
 
 
 def _remove_cgroup(folder: Path) -> bool:
