@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from taskloom.domain.secret import Secret
 from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.errors import Unavailable
 from taskloom.flow.services import Services
@@ -206,6 +207,33 @@ async def test_a_secret_changed_by_hand_is_put_right_and_not_shown(bench: Bench)
     async with bench.services.tasks.begin() as tx:
         (mended,) = await tx.webhooks.client_apps()
     assert client.signing_secret == mended.signing_secret
+
+
+@pytest.mark.parametrize("due", [True, False])
+async def test_a_secret_put_into_a_row_is_good_for_nothing(bench: Bench, *, due: bool) -> None:
+    """Not as a former one either, where a rotation is due; that one leaves the genuine one behind.
+
+    Both are done in two reconciliations, and the second is asked for.
+    """
+    await bench.look(story())
+    forged = Secret("forged")
+    async with bench.services.tasks.begin() as tx:
+        (client,) = await tx.webhooks.client_apps()
+        await tx.webhooks.put_client(replace(client, api_secret=forged))
+    spec = f"{{credentials: {{generated: {{rotation: {{revision: {int(due)}}}}}}}}}"
+
+    mending = await bench.look(story(ClientApp=spec))
+    async with bench.services.tasks.begin() as tx:
+        (mended,) = await tx.webhooks.client_apps()
+    await bench.look()
+    async with bench.services.tasks.begin() as tx:
+        (settled,) = await tx.webhooks.client_apps()
+
+    assert due == mending.retry
+    assert (client.api_secret,) == mended.api_secrets(bench.now)
+    assert due == (client.api_secret != settled.api_secret)
+    assert (client.api_secret,) == settled.api_secrets(bench.now)[-1:]
+    assert forged not in settled.api_secrets(bench.now)
 
 
 async def test_what_is_changed_where_it_is_declared_is_no_drift(bench: Bench) -> None:

@@ -1,15 +1,19 @@
 """Callers of the cluster, with a cluster in memory."""
 
 import asyncio
+import base64
+import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import jwt
 import pytest
 
 from taskloom.api.auth import AuthOptions, make_authenticator
 from taskloom.api.callers import CallerOptions, ClusterCallers, account_claims, may_be_account_token
+from taskloom.api.door import admit
 from taskloom.api.remember import Remembered
 from taskloom.domain.permissions import RIGHTS, Permission, Right, codes
 from taskloom.errors import Forbidden, Unauthenticated, Unavailable
@@ -28,6 +32,11 @@ def account_token(**more: Any) -> str:
     """Sign a token as a cluster would; with which key is the cluster's business."""
     claims = {"sub": NAME, "aud": ["taskloom"], "exp": NOW + 3600} | more
     return jwt.encode(claims, SECRET)
+
+
+def unsigned(payload: bytes) -> str:
+    """Write a token of any payload."""
+    return f"a.{base64.urlsafe_b64encode(payload).decode()}.c"
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -268,6 +277,7 @@ async def test_a_question_nobody_waits_for_any_more_may_fail() -> None:
         bearer(jwt.encode({"name": NAME}, SECRET)),
         bearer(jwt.encode({"sub": f"x{NAME}"}, SECRET)),
         bearer(jwt.encode({"sub": NAME, "exp": "soon"}, SECRET)),
+        bearer(unsigned(b'{"sub":"%s","more":%s' % (NAME.encode(), b"[" * 9_000))),
     ],
 )
 async def test_others_are_left_to_the_other_way_in(world: World, headers: dict[str, str]) -> None:
@@ -284,6 +294,38 @@ async def test_a_service_account_by_name_only_gets_nowhere(world: World) -> None
 
     with pytest.raises(Unauthenticated):
         await world.callers.admit(bearer(token), TRIGGER)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"sub": NAME, "aud": 7},
+        {"id": NAME},
+        {"username": "system:serviceaccount:kube-system:admin"},
+    ],
+)
+async def test_no_other_way_in_makes_a_service_account(
+    world: World, claims: dict[str, Any]
+) -> None:
+    """Whatever a token of our own looks like, none is recorded as a ServiceAccount's."""
+    token = jwt.encode(claims | {"permissions": ["*"]}, SECRET)
+    door = make_authenticator(AuthOptions(secret=SECRET), host="127.0.0.1")
+    services = Mock(callers=world.callers, authenticator=door)
+    assert await world.callers.admit(bearer(token), TRIGGER) is None
+
+    with pytest.raises(Unauthenticated, match="Only a token of the cluster"):
+        await admit(services, bearer(token), TRIGGER)
+
+
+async def test_a_disguised_name_is_no_service_account(world: World) -> None:
+    """A subject written with escapes, which no cluster does, is signed by us in vain."""
+    text = json.dumps({"sub": NAME, "permissions": ["*"]}).replace("system:", "\\u0073ystem:")
+    token = jwt.api_jws.encode(text.encode(), SECRET, algorithm="HS256")
+    door = make_authenticator(AuthOptions(secret=SECRET), host="127.0.0.1")
+    assert NAME == (await door.authenticate(bearer(token))).subject
+
+    with pytest.raises(Unauthenticated):
+        await admit(Mock(callers=world.callers, authenticator=door), bearer(token), TRIGGER)
 
 
 def test_claims_are_read_however_they_are_padded() -> None:

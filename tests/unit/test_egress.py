@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskloom.bootstrap.parts import egress_policy
 from taskloom.domain.egress import (
     STANDALONE,
     EgressPolicy,
@@ -14,6 +15,7 @@ from taskloom.domain.egress import (
     parse_networks,
 )
 from taskloom.errors import Invalid
+from taskloom.settings import Settings
 
 STRICT = EgressPolicy()
 OPEN = EgressPolicy(
@@ -191,3 +193,21 @@ def test_addresses_in_disguise_are_refused(host: str) -> None:
 def test_other_hosts_are_left_to_the_dialled_address(host: str) -> None:
     """What is plainly an address or a name is decided about when it is dialled."""
     assert decide_host(host).allowed
+
+
+@pytest.mark.parametrize("host", ["10.96.0.1", "fd00:10:96::1", "[fd00:10:96::1]", "203.0.113.9"])
+def test_a_pod_never_calls_its_api_server(host: str) -> None:
+    """Whatever the settings allow: who may declare a webhook may not speak for our pod there."""
+    settings = Settings(egress_allow=(host.strip("[]"),), egress_deny=("192.0.2.1",))
+
+    policy = egress_policy(settings, {"KUBERNETES_SERVICE_HOST": host})
+
+    assert "in a denied network" in decide(host.strip("[]"), policy).reason
+    assert "in a denied network" in decide("192.0.2.1", policy).reason
+    assert decide("10.96.0.2", policy).allowed
+
+
+@pytest.mark.parametrize("environ", [{}, {"KUBERNETES_SERVICE_HOST": "kubernetes.default.svc"}])
+def test_outside_of_a_pod_nothing_else_is_denied(environ: dict[str, str]) -> None:
+    """There is no API server to keep from, or none with an address that is known."""
+    assert STANDALONE == egress_policy(Settings(), environ)

@@ -284,6 +284,21 @@ def test_secrets_changed_by_hand_replace_the_former_at_once() -> None:
     assert "2026-11-26T11:00:00Z" == verdict.fields["credentials"]["nextRotationTime"]
 
 
+def test_secrets_changed_by_hand_end_an_overlap() -> None:
+    """Who edits the Secret while a rotation's former values are good wants those refused, too."""
+    bench = Bench()
+    bench.reconcile()
+    bench.revision = 1
+    bench.reconcile()
+    assert 2 == len(bench.good())
+    bench.store.data["apiSecret"] = Secret("by-hand")
+
+    bench.reconcile()
+
+    assert ("by-hand",) == bench.good()
+    assert (bench.client.signing_secret,) == bench.client.signing_secrets(bench.now)
+
+
 def test_imported_secrets_are_followed_and_never_rotated() -> None:
     """A changed value is in force at once, the former is not; when it came is told."""
     bench = Bench(imported=True)

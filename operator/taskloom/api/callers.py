@@ -67,7 +67,7 @@ def account_claims(token: str) -> Claims | None:
     try:
         text = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
         claims = _read_claims(text)
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
+    except (binascii.Error, ValueError, RecursionError, msgspec.MsgspecError):
         return None
     return claims if claims.sub.startswith(PREFIX) else None
 

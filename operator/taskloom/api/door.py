@@ -9,10 +9,11 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from taskloom.api.bodies import check_json
+from taskloom.api.callers import PREFIX
 from taskloom.api.services import ApiServices
 from taskloom.domain.json_text import read_json
 from taskloom.domain.permissions import Permission, Principal, codes
-from taskloom.errors import Forbidden, Invalid
+from taskloom.errors import Forbidden, Invalid, Unauthenticated
 
 _encode = msgspec.json.Encoder().encode
 
@@ -46,6 +47,9 @@ async def admit(
         if account is not None:
             return account
     principal = await services.authenticator.authenticate(headers)
+    if services.callers is not None and principal.subject.startswith(PREFIX):
+        # however it was written: only the cluster says who is a ServiceAccount
+        raise Unauthenticated("Only a token of the cluster speaks for a ServiceAccount.")
     check_permission(principal, permission)
     return principal
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
@@ -13,6 +14,7 @@ from taskloom.connectors.registry import Connectors
 from taskloom.delivery.sender import AiohttpSender
 from taskloom.domain.egress import EgressPolicy, parse_networks
 from taskloom.engines.embedded.engine import EmbeddedEngine
+from taskloom.errors import Invalid
 from taskloom.flow.ingest import Ingest
 from taskloom.flow.services import Services
 from taskloom.ports.sender import Sender
@@ -64,7 +66,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             services = Services(
                 tasks=tasks, workflows=workflows, engine=engine, webhooks=settings.webhooks
             )
-            policy = _egress_policy(settings)
+            policy = egress_policy(settings, os.environ)
             try:
                 async with AiohttpSender() as sender:
                     yield Parts(
@@ -109,10 +111,18 @@ def _branches(url: str, workflow_url: str, *, webhooks: bool) -> dict[str, list[
     return {url: own, workflow_url: ["workflows"]}
 
 
-def _egress_policy(settings: Settings) -> EgressPolicy:
+def egress_policy(settings: Settings, environ: Mapping[str, str]) -> EgressPolicy:
+    """Say where webhooks and commands may go: as settings say, and never to a pod's API server.
+
+    The API server trusts the addresses of its pods with what it tells nobody else.
+    """
+    try:
+        api_server = parse_networks([environ.get("KUBERNETES_SERVICE_HOST", "").strip("[]")])
+    except Invalid:
+        api_server = ()  # no pod, or a name
     return EgressPolicy(
         allow_loopback=settings.egress_allow_loopback,
         allow_private=settings.egress_allow_private,
         allow=parse_networks(settings.egress_allow),
-        deny=parse_networks(settings.egress_deny),
+        deny=(*parse_networks(settings.egress_deny), *api_server),
     )

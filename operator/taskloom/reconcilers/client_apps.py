@@ -103,11 +103,14 @@ def plan_client_apps(
     rows: Sequence[Client],
     generated: Mapping[Key, Mapping[str, Secret]],
     now: datetime,
+    *,
     unrotated: Mapping[Key, str] = MappingProxyType({}),
+    tampered: frozenset[UUID] = frozenset(),
 ) -> Plan[Client]:
     """Decide; `generated` holds the values of each object's generated credentials.
 
-    `unrotated` says why some could not be rotated.
+    `unrotated` says why some could not be rotated, `tampered` which rows another has changed
+    although a rotation is due.
     Former secrets whose time is over go, whoever manages their client.
     """
     present = {row.id: row for row in rows}
@@ -123,6 +126,7 @@ def plan_client_apps(
             api_secret=credentials.api_secret,
             signing_secret=credentials.signing_secret,
             now=now,
+            tampered=desired.id in tampered,
         )
         row = Client(
             id=desired.id,

@@ -61,6 +61,11 @@ class Applied:
                 self._found[key] = _describe(table, changed if before is not None else None)
         self._digests[kind] = now
 
+    def left_otherwise(self, kind: str, key: Key, row: Any) -> bool:
+        """Tell whether an object's row is known to have been left in another form."""
+        known = self._digests.get(kind, {}).get(key)
+        return known is not None and known != _digest(row)
+
     def finish(self, *, look: bool) -> Mapping[Key, str]:
         """End a reconciliation: give what was repaired in it.
 

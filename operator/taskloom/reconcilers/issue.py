@@ -51,6 +51,7 @@ class _Case:
     desired: Desired
     app: ClientApp
     row: Client | None
+    tampered: bool
 
     @property
     def namespace(self) -> str:
@@ -76,17 +77,27 @@ async def issue_credentials(
     rows: Sequence[Client],
     now: datetime,
     make: Callable[[], Credentials] = new_credentials,
+    *,
+    tampered: frozenset[UUID] = frozenset(),
 ) -> Issued:
     """Read, make or rotate the generated credentials of every ClientApp.
 
     Nothing goes into the database that is not kept outside of it.
+    Those whose rows were `tampered` with are not rotated: it could not be told what gives way.
     """
     present = {row.id: row for row in rows}
     issued = Issued()
     # Of two objects that name one Secret the older one makes it.
     waiting = iter(
         [
-            _Case(world=world, store=store, desired=desired, app=app, row=present.get(desired.id))
+            _Case(
+                world=world,
+                store=store,
+                desired=desired,
+                app=app,
+                row=present.get(desired.id),
+                tampered=desired.id in tampered,
+            )
             for desired, app in world.of(ClientApp)
             if app.spec.credentials.imported is None
         ]
@@ -153,7 +164,7 @@ async def _issue(
         verdict = unavailable(desired, Reason.SECRET_NOT_FOUND, error.message)
         issued.failed[desired.key] = verdict
         return
-    if row is not None and is_due(row, rotation_of(case.app), now):
+    if row is not None and not case.tampered and is_due(row, rotation_of(case.app), now):
         try:
             values = await _rotate(case, row, values, make())
         except Superseded:

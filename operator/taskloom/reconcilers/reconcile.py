@@ -28,6 +28,7 @@ from taskloom.reconcilers.event_sinks import plan_event_sinks
 from taskloom.reconcilers.event_sources import FormerValues, plan_event_sources
 from taskloom.reconcilers.figures import Live, Look
 from taskloom.reconcilers.issue import former_values, issue_credentials, with_issued
+from taskloom.reconcilers.rotation import is_due, rotation_of
 from taskloom.reconcilers.runners import HTTP_ONLY, Runners
 from taskloom.reconcilers.settle import Plan, Row
 from taskloom.reconcilers.snapshot import Key, Snapshot
@@ -194,11 +195,18 @@ async def _client_apps(run: _Run) -> None:
     async with run.services.tasks.begin() as tx:
         rows = await tx.webhooks.client_apps()
     now = run.services.now()
-    issued = await issue_credentials(run.world, run.credentials, rows, now)
-    run.retry |= bool(issued.failed or issued.unrotated)
+    tampered = _tampered(run, rows, now)
+    issued = await issue_credentials(run.world, run.credentials, rows, now, tampered=tampered)
+    run.retry |= bool(issued.failed or issued.unrotated or tampered)
     plan = run.take(
         await to_thread(
-            plan_client_apps, run.world, rows, issued.values, now, unrotated=issued.unrotated
+            plan_client_apps,
+            run.world,
+            rows,
+            issued.values,
+            now,
+            unrotated=issued.unrotated,
+            tampered=tampered,
         )
     )
     run.verdicts |= issued.failed
@@ -213,6 +221,18 @@ async def _client_apps(run: _Run) -> None:
     run.moments += client_moments(run.world, clients)
     run.former = former_values(run.world, clients, now)
     run.world = await to_thread(with_issued, run.world, issued.values)
+
+
+def _tampered(run: _Run, rows: list[Client], now: datetime) -> frozenset[UUID]:
+    """Name the clients whose rotation is due and whose rows another has changed."""
+    present = {row.id: row for row in rows}
+    return frozenset(
+        desired.id
+        for desired, app in run.world.of(ClientApp)
+        if (row := present.get(desired.id)) is not None
+        and is_due(row, rotation_of(app), now)
+        and run.applied.left_otherwise("ClientApp", desired.key, row)
+    )
 
 
 def _tell_rotations(run: _Run, rows: list[Client], plan: Plan[Client]) -> None:

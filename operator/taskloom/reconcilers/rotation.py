@@ -77,17 +77,21 @@ def issue(
     api_secret: Secret,
     signing_secret: Secret,
     now: datetime,
+    tampered: bool = False,
 ) -> Issue:
     """Say what is to be remembered when a client has these secrets.
 
     Secrets that changed when a rotation was due leave the former ones behind; those that somebody
-    changed by hand do not, as whoever does that wants the old ones refused.
+    changed by hand do not and end an overlap, as whoever does that wants the old ones refused.
+    A row that was `tampered` with leaves nothing behind: its rotation stays due until it is mended.
     A revision that was lowered, as an object's made anew may be, is followed without a rotation.
     """
     if client is None:
         return Issue(
             revision=0 if rotation is None else rotation.revision, issued_at=now, former=None
         )
+    if tampered:
+        return Issue(revision=client.revision, issued_at=issued_at(client), former=None)
     changed = (client.api_secret, client.signing_secret) != (api_secret, signing_secret)
     if is_due(client, rotation, now):
         assert rotation is not None, "only what asks for it is due"
@@ -105,7 +109,7 @@ def issue(
     return Issue(
         revision=client.revision if rotation is None else rotation.revision,
         issued_at=now if changed else issued_at(client),
-        former=_still_good(client, rotation, now),
+        former=None if changed else _still_good(client, rotation, now),
     )
 
 
