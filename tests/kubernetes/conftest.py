@@ -18,6 +18,7 @@ from taskloom.store.embedded_postgres import EmbeddedPostgres
 from taskloom.store.sealing import Sealer
 from tests.real.kubernetes.api import Api, connect
 from tests.real.kubernetes.control_plane import ControlPlane
+from tests.real.kubernetes.kubectl_plugin import Run, plugin_in
 from tests.real.kubernetes.operator import Operator, Start
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -60,6 +61,12 @@ def namespace(cluster: Api) -> Iterator[str]:
     """Make a namespace that nobody else uses."""
     with cluster.namespace() as name:
         yield name
+
+
+@pytest.fixture
+def run(kubeconfig: Path, namespace: str, tmp_path: Path) -> Run:
+    """Give a function that runs ``kubectl taskloom`` in the test's namespace."""
+    return plugin_in(namespace, kubeconfig, tmp_path / "kubeconfig")
 
 
 @pytest.fixture

@@ -11,12 +11,18 @@ from taskloom.commands.create_tasks import CreateTasks, read_tasks
 from taskloom.commands.end_task import EndTask
 from taskloom.commands.http import read_answer
 from taskloom.domain.commands import BpmnError, CommandResult
+from taskloom.domain.secret import Secret
+from taskloom.domain.webhooks import Target
 from taskloom.errors import Invalid, Permanent, Temporary
 from taskloom.ports.engine import ExternalTask
 from taskloom.ports.sender import Answer
 from taskloom.worker.failures import report_failure
 
 ONE = [{"key": "review", "name": "Review"}]
+TARGET = Target(
+    url=Secret("https://pack.example/"),
+    headers={"authorization": Secret("Bearer s3cret-token"), "x-mode": Secret("fast")},
+)
 TASK_ID = UUID("0194a1b2-0000-7000-8000-000000000001")
 
 
@@ -137,13 +143,15 @@ def _answer(status: int, body: Any = None) -> Answer:
 )
 def test_a_services_answer_completes_its_task(answer: Answer, variables: dict[str, Any]) -> None:
     """200 gives variables, or none."""
-    assert CommandResult(variables=variables) == read_answer(answer)
+    assert CommandResult(variables=variables) == read_answer(answer, TARGET)
 
 
 def test_a_services_bpmn_error_is_raised_in_the_model() -> None:
     """409 with a bpmnError names a code that the model may catch."""
     with pytest.raises(BpmnError) as raised:
-        read_answer(_answer(409, {"bpmnError": {"code": "NO_BUDGET", "message": "none left"}}))
+        read_answer(
+            _answer(409, {"bpmnError": {"code": "NO_BUDGET", "message": "none left"}}), TARGET
+        )
 
     assert ("NO_BUDGET", "none left") == (raised.value.error_code, raised.value.message)
 
@@ -152,7 +160,15 @@ def test_a_services_bpmn_error_is_raised_in_the_model() -> None:
 def test_other_answers_are_tried_again(answer: Answer) -> None:
     """Any other status is a failure that may pass."""
     with pytest.raises(Temporary):
-        read_answer(answer)
+        read_answer(answer, TARGET)
+
+
+def test_what_a_service_sends_back_is_told_without_its_credentials() -> None:
+    """A failure's text goes into the database and to people; short words are no credentials."""
+    answer = Answer(status=500, headers={}, body=b"fast: no s3cret-token here", elapsed_ms=1)
+
+    with pytest.raises(Temporary, match=r"answered 500: fast: no \*\*\* here$"):
+        read_answer(answer, TARGET)
 
 
 @pytest.mark.parametrize(
@@ -161,10 +177,11 @@ def test_other_answers_are_tried_again(answer: Answer) -> None:
         _answer(200, [1]),
         _answer(200, {"variables": [1]}),
         Answer(status=200, headers={}, body=b"{", elapsed_ms=1),
+        Answer(status=200, headers={}, body=b"[" * 16_000, elapsed_ms=1),
         Answer(status=200, headers={}, body=b"[" * 20_000, elapsed_ms=1),
     ],
 )
 def test_an_answer_that_cannot_be_read_is_an_incident(answer: Answer) -> None:
     """Calling again would give the same."""
     with pytest.raises(Permanent):
-        read_answer(answer)
+        read_answer(answer, TARGET)

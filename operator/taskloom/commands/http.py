@@ -12,6 +12,7 @@ from typing import Any
 from taskloom.domain.commands import BpmnError, CommandResult
 from taskloom.domain.egress import EgressPolicy
 from taskloom.domain.sources import HttpCommand
+from taskloom.domain.webhooks import Target
 from taskloom.errors import Permanent, Temporary
 from taskloom.ports.engine import ExternalTask
 from taskloom.ports.sender import (
@@ -42,7 +43,7 @@ class HttpTopic:
         result = await self._sender.send(self._request(task))
         if isinstance(result, Failure):
             raise Temporary(f"The command's service did not answer: {result.message}")
-        return read_answer(result)
+        return read_answer(result, self._command.target)
 
     def _request(self, task: ExternalTask) -> OutgoingRequest:
         target = self._command.target
@@ -70,7 +71,7 @@ class HttpTopic:
         )
 
 
-def read_answer(answer: Answer) -> CommandResult:
+def read_answer(answer: Answer, target: Target) -> CommandResult:
     """Turn a service's answer into a result, or raise what it says."""
     if answer.status == 409:
         error = _object(answer).get("bpmnError")
@@ -80,7 +81,8 @@ def read_answer(answer: Answer) -> CommandResult:
     if answer.status == 204:
         return CommandResult()
     if answer.status != 200:
-        raise Temporary(f"The command's service answered {answer.status}: {answer.text[:200]}")
+        said = target.withhold(answer.text)[:200]
+        raise Temporary(f"The command's service answered {answer.status}: {said}")
     variables = _object(answer).get("variables", {}) if answer.body else {}
     if not isinstance(variables, Mapping):
         raise Permanent("The command's answer must have an object as its variables.")
@@ -92,7 +94,7 @@ def _object(answer: Answer) -> Mapping[str, Any]:
         raise Permanent(f"The command's answer is longer than {MOST_BODY_KEPT} bytes.")
     try:
         value = json.loads(answer.body)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise Permanent("The command's answer is not JSON.") from exc
     if not isinstance(value, Mapping):
         raise Permanent("The command's answer is not a JSON object.")

@@ -249,6 +249,8 @@ def schedule_of(subscription: Subscription) -> Schedule:
 def _attempt_of(item: Consignment, started_at: datetime, result: SendResult) -> Attempt:
     answer = result if isinstance(result, Answer) else None
     failure = result if isinstance(result, Failure) else None
+    withhold = item.subscription.target.withhold
+    headers = {name: withhold(value) for name, value in answer.headers.items()} if answer else None
     return Attempt(
         delivery_id=item.delivery.id,
         number=item.delivery.attempt,
@@ -256,8 +258,8 @@ def _attempt_of(item: Consignment, started_at: datetime, result: SendResult) -> 
         milliseconds=result.elapsed_ms,
         status=answer.status if answer else None,
         error=f"{failure.error}: {failure.message}" if failure else None,
-        response_headers=json.dumps(dict(answer.headers)) if answer else None,
-        response_body=answer.text if answer else None,
+        response_headers=json.dumps(headers) if answer else None,
+        response_body=withhold(answer.text) if answer else None,
     )
 
 

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from taskloom.domain.secret import Secret
 
+_SHORTEST_WITHHELD = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormerSecrets:
@@ -68,6 +70,17 @@ class Target:
     headers: Mapping[str, Secret] = field(default_factory=dict)
     ca_bundle: str | None = None  # PEM
     client_certificate: Secret | None = None  # PEM, certificate and key
+
+    def withhold(self, text: str) -> str:
+        """Take the words of the headers' values out of what an endpoint sent back.
+
+        Words of less than eight characters stay: they are no secrets, and stand anywhere.
+        """
+        for value in self.headers.values():
+            for word in value.reveal().split():
+                if len(word) >= _SHORTEST_WITHHELD:
+                    text = text.replace(word, "***")
+        return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
