@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,7 +67,8 @@ def request(
     url: str,
     payload: str = "{}",
     *,
-    secret: str = "s3cret é",
+    secrets: Sequence[str] = ("s3cret é",),
+    attempt: int = 1,
     now: datetime | None = None,
 ) -> OutgoingRequest:
     """Build the request that tells of an event."""
@@ -86,10 +87,10 @@ def request(
         Target(url=Secret(url)),
         Signing(
             scheme=Scheme.BOTH,
-            api_secrets=[Secret(secret)],
+            api_secrets=[Secret(secret) for secret in secrets],
             signing_secrets=[make_signing_secret(b"s" * 32)],
         ),
-        attempt=1,
+        attempt=attempt,
         now=moment,
         version="0",
         policy=STANDALONE,
@@ -114,13 +115,22 @@ async def test_node_accepts_every_payload(receiver: str) -> None:
             assert result.status == 204, name
 
 
+@pytest.mark.parametrize("attempt", [1, 2])
+@pytest.mark.parametrize("secrets", [("new", "s3cret é"), ("s3cret é", "old")])
+async def test_node_accepts_either_secret_during_a_rotation(
+    receiver: str, secrets: Sequence[str], attempt: int
+) -> None:
+    """A receiver that has changed and one that has not yet refuse no attempt."""
+    assert await status_of(request(receiver, secrets=secrets, attempt=attempt)) == 204
+
+
 async def test_node_refuses_what_is_not_genuine(receiver: str) -> None:
     """Another secret, body, signature or an old time is refused: the verifier can say no."""
     genuine = request(receiver)
     old = request(receiver, now=datetime.now(UTC) - timedelta(minutes=6))
 
     assert await status_of(genuine) == 204
-    assert await status_of(request(receiver, secret="other")) == 401
+    assert await status_of(request(receiver, secrets=["other"])) == 401
     assert await status_of(replace(genuine, body=genuine.body.replace(b"{}", b"[]"))) == 401
     assert await status_of(replace(genuine, headers={})) == 401
     assert await status_of(old) == 401

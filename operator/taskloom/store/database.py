@@ -64,6 +64,7 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
+            hide_parameters=True,  # an error is logged, and what it was about is no operator's
             connect_args=_patience(self.url),
         )
         self._complained_at = -_COMPLAINT_SECONDS
