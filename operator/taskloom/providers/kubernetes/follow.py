@@ -318,7 +318,7 @@ class Follower:
                         uid=judged[key].uid,
                         api_version=OURS[key[0]].api_version,
                         reason="SecretRemade",
-                        note=f"the Secret {name} was gone, and was made again with the same values",
+                        note=f"there was no Secret {name}: it was made with the values in force",
                     )
                 )
 
