@@ -164,6 +164,24 @@ def test_the_order_of_documents_does_not_matter(
     assert essence(usual) == essence(shuffled)
 
 
+@pytest.mark.parametrize("kind", ["Workflow", "Command", "EventSource"])
+def test_of_two_as_old_the_one_that_has_the_key_keeps_it(kind: str, tmp_path: Path) -> None:
+    """A cluster's times are whole seconds: an object of the same second is not the older one."""
+    spec = {
+        "Workflow": {"externalIdentifier": "buy", "bpmn": {"inline": "x"}},
+        "Command": {"topic": "charge", "http": {"url": "http://a/"}},
+        "EventSource": {"http": {"path": "/p"}},
+    }[kind]
+    second: dict[str, Any] = {"kind": kind, "metadata": {"name": "second"}, "spec": spec}
+    first = {"kind": kind, "metadata": {"name": "first"}, "spec": spec}
+    before = carry_out(State(), read(tmp_path, [second]), NOW)
+
+    after = carry_out(before.state, read(tmp_path, [first, second]), NOW)
+
+    assert () == after.changes
+    assert "KeyConflict" in str(told(after.verdicts[kind, "default", "first"]))
+
+
 @settings(deadline=None, max_examples=40)
 @given(ways=st.lists(st.sets(st.integers(0, 13)), max_size=4))
 def test_the_way_does_not_matter_once_objects_are_as_old(

@@ -82,7 +82,8 @@ def test_a_good_manifest_is_read_alike(
     assert found["metadata"].get("annotations", {}) == made.metadata.annotations
     if "finalizers" in document["metadata"]:
         stored(cluster.apply(document | {"metadata": document["metadata"] | {"finalizers": []}}))
-    stored(cluster.delete(document))
+    # The owner that one names is not there: the garbage collector may have been quicker.
+    cluster.delete(document)
 
 
 def test_a_null_counts_as_absent_on_creation(cluster: Api) -> None:

@@ -163,29 +163,6 @@ async def test_a_conflict_on_the_way_is_looked_at_again() -> None:
     assert 2 == bench.cluster.count("merge")
 
 
-async def test_only_what_was_made_here_is_removed() -> None:
-    """A Secret that somebody else made stays when the client goes."""
-    bench = Bench()
-    await bench.store.write("shop", "app-credentials", VALUES)
-    await bench.store.remove("shop", "app-credentials")
-    assert bench.secret() is None
-
-    bench.put_secret(apiKey="theirs")
-    await bench.store.remove("shop", "app-credentials")
-    await bench.store.remove("shop", "never-there")
-    assert bench.secret() is not None
-
-
-async def test_a_secret_that_may_not_be_removed_stops_nothing() -> None:
-    """Without the right to delete, the rest of the reconciliation goes on."""
-    bench = Bench()
-    await bench.store.write("shop", "app-credentials", VALUES)
-    bench.cluster.fail("delete", Forbidden())
-    await bench.store.remove("shop", "app-credentials")
-
-    assert bench.secret() is not None
-
-
 async def test_a_secret_that_cannot_be_read_is_not_taken_for_missing() -> None:
     """While the API server does not answer, nothing is made anew."""
     bench = Bench()

@@ -1,6 +1,6 @@
 """The part of every plan that is the same: who gets a key, what is put, what goes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -100,23 +100,23 @@ def settle(
     """Compare the wanted rows with those that are there.
 
     `claim_of` gives a row's unique key: a row of somebody else's keeps its key, and among the
-    wanted the oldest object gets it.
+    wanted the oldest object gets it; of two as old, the one that has it.
     `policy` is the one of objects that nobody remembers.
-    Rows whose removal `cascades` are not removed to make room for others.
+    Rows whose removal `cascades` are not removed to make room for others: they keep the key that
+    they have until they want another, which is to be put in the order of the plan.
     `heir` names the manager of a row that outlives its object.
     """
-    wanted = sorted(wants, key=lambda item: item.desired.age)
-    own = frozenset(item.row_id for item in wanted)
     present = {row.id: row for row in rows}
+    wanted, blocked = _oldest_first(wants, present, claim_of), dict[UUID, str]()
+    if cascades:
+        wanted, blocked = _in_turn(wanted, present, claim_of)
+    own = frozenset(item.row_id for item in wanted)
     others = [row for row in rows if row.id not in own]
     leaving = {row.id: world.leaving(row.managed_by, policy) for row in others}
     remove = [row for row in others if leaving[row.id] == "Delete"]
     put = [_with(row, managed_by=heir(row)) for row in others if leaving[row.id] == "Retain"]
-    holders = {
-        claim: _spoken(row.managed_by if leaving[row.id] is None else heir(row))
-        for row in others
-        if leaving[row.id] != "Delete" and (claim := claim_of(row)) is not None
-    }
+    left = [*put, *(row for row in others if leaving[row.id] is None)]
+    holders = {claim_of(row): _spoken(row.managed_by) for row in left}
     verdicts: dict[Key, Verdict] = {}
     settled: dict[Key, tuple[R | None, R]] = {}
     for item in wanted:
@@ -126,15 +126,15 @@ def settle(
         if staying is None:
             continue
         claim = claim_of(staying)
-        if claim is not None and claim in holders:
+        holder = blocked.get(item.row_id) or holders.get(claim)
+        if holder is not None and claim is not None:
             if item.row is not None:
-                message = f"`{claim}` belongs to {holders[claim]}, which was first"
+                message = f"`{claim}` belongs to {holder}, which was first"
                 verdicts[item.desired.key] = conflicted(item.desired, message)
             if before is not None and not cascades:
                 remove.append(before)
             continue
-        if claim is not None:
-            holders[claim] = _spoken(item.desired.manager)
+        holders[claim] = _spoken(item.desired.manager)
         if item.row is None:
             continue
         after = item.row if before is None else _with(item.row, created_on=before.created_on)
@@ -145,6 +145,60 @@ def settle(
             remove.append(before)
         put.append(after)
     return Plan(remove=tuple(remove), put=tuple(put), verdicts=verdicts, settled=settled)
+
+
+def _oldest_first(
+    wants: Iterable[Want[R]], present: Mapping[UUID, R], claim_of: Callable[[R], str | None]
+) -> list[Want[R]]:
+    """Sort by age; of those as old, who has its key already comes first."""
+
+    def order(item: Want[R]) -> tuple[datetime, bool, Key]:
+        before = present.get(item.row_id)
+        keeps = item.row is None or (before is not None and claim_of(before) == claim_of(item.row))
+        created_on, key = item.desired.age
+        return (created_on, not keeps, key)
+
+    return sorted(wants, key=order)
+
+
+def _in_turn(
+    wanted: Sequence[Want[R]], present: Mapping[UUID, R], claim_of: Callable[[R], str | None]
+) -> tuple[list[Want[R]], dict[UUID, str]]:
+    """Let everybody wait until the row that has its key has let go of it.
+
+    Also tell whose turn never comes, by row, and who has the key.
+    """
+    owners = {
+        claim: item
+        for item in wanted
+        if (before := present.get(item.row_id)) is not None
+        and (claim := claim_of(before)) is not None
+    }
+    turn: list[Want[R]] = []
+    waiting = list(wanted)
+    while waiting:
+        still = []
+        for item in waiting:
+            before = present.get(item.row_id)
+            staying = item.row if item.row is not None else before
+            claim = None if staying is None else claim_of(staying)
+            if claim is not None and owners.get(claim, item) is not item:
+                still.append(item)
+                continue
+            if before is not None and (former := claim_of(before)) is not None:
+                owners.pop(former, None)
+            if claim is not None:
+                owners[claim] = item
+            turn.append(item)
+        if len(still) == len(waiting):
+            break
+        waiting = still
+    blocked = {
+        item.row_id: _spoken(owners[claim].desired.manager)
+        for item in waiting
+        if item.row is not None and (claim := claim_of(item.row)) is not None
+    }
+    return [*turn, *waiting], blocked
 
 
 def _with(row: R, **changes: Any) -> R:

@@ -88,18 +88,7 @@ class ClusterSecrets:
             return {key: new.get(key) or present[key] for key in values}
 
     async def remove(self, namespace: str, name: str) -> None:
-        """Delete a Secret that was made here; with a garbage collector it is gone already."""
-        try:
-            body = await self._cluster.get(SECRETS, namespace, name)
-            if not _made_here(body):
-                return
-            uid = str(metadata_of(body).get("uid"))
-            await self._cluster.delete(SECRETS, namespace, name, uid=uid)
-        except (NotFound, Conflict):
-            return
-        except Forbidden as error:
-            # It outlives its client, which is no reason to stop everything else.
-            log.warning("kubernetes.secret-left", namespace=namespace, name=name, error=str(error))
+        """Leave it to the garbage collector: what was made here is owned by its ClientApp."""
 
     async def _complete(self, namespace: str, name: str, encoded: Mapping[str, str]) -> Body:
         """Add what is missing to a Secret that is there, whoever's it is."""
@@ -173,15 +162,6 @@ async def look_up(cluster: Cluster, mirror: Mirror, key: Key) -> None:
         mirror.take_absence(key)
     else:
         mirror.take({"kind": kind, **body})
-
-
-def _made_here(body: Body) -> bool:
-    metadata = metadata_of(body)
-    labels = metadata.get("labels") or {}
-    owners = metadata.get("ownerReferences") or ()
-    return all(labels.get(name) == value for name, value in _LABELS.items()) and any(
-        owner.get("kind") == "ClientApp" for owner in owners
-    )
 
 
 def _texts(data: Data) -> dict[str, Secret]:
