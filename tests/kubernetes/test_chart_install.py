@@ -19,7 +19,11 @@ from cryptography.fernet import Fernet
 from taskloom.cli.local_token import own_token
 from taskloom.cli.receiver import ReceiverSecrets, read_webhook
 from taskloom.domain.secret import Secret
+from taskloom.engines.embedded.engine import EmbeddedEngine
+from taskloom.ports.engine import StartRequest
+from taskloom.store.database import Database
 from taskloom.store.embedded_postgres import EmbeddedPostgres
+from taskloom.testing.bpmn import bpmn, path
 from taskloom.testing.receiver import Receiver
 from tests.real.kubernetes.api import Api, Json, Refusal, connect
 from tests.real.kubernetes.audit import Right, granted, requests
@@ -252,7 +256,7 @@ async def test_a_release_from_install_to_uninstall(
         assert "1002" in told
 
     roles = roles_of(api, home)
-    await use_every_right(api, shop)
+    await use_every_right(api, shop, stage.database)
     await have_a_source_of_its_own(stage, shop)
     await shop.forget()
     await until_gone(stage.database)
@@ -328,8 +332,8 @@ async def until_gone(database: str) -> None:
             found = await rows(database)
 
 
-async def use_every_right(api: Api, shop: Shop) -> None:
-    """Have the controller do what it seldom does: mend, complete, remove Secrets, hold a model."""
+async def use_every_right(api: Api, shop: Shop, database: str) -> None:
+    """Have the controller do what it seldom does: mend and complete Secrets, hold a model."""
     before = shop.credentials()
     api.delete(secret(shop, "shop-credentials"))
     await until(lambda: not isinstance(api.get(secret(shop, "shop-credentials")), Refusal))
@@ -338,33 +342,41 @@ async def use_every_right(api: Api, shop: Shop) -> None:
     api.apply(secret(shop, "mine") | {"stringData": {"apiKey": "a-key-of-mine"}})
     adopting = of_ours(shop, "ClientApp", "adopting")
     adopting["spec"] = {"credentials": {"generated": {"secretName": "mine"}}}
-    leaving = of_ours(shop, "ClientApp", "leaving") | {"spec": {}}
     going = of_ours(shop, "Workflow", "going")
-    model = api.get(of_ours(shop, "Workflow", "order"))
-    assert not isinstance(model, Refusal)
-    inline = model["spec"]["bpmn"]["inline"].replace('id="order"', 'id="going"')
+    model = bpmn(
+        '<startEvent id="start"/><userTask id="work"/>', path("start work"), process_id="going"
+    )
     map_: Json = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "going", "namespace": shop.namespace},
-        "data": {"process.bpmn": inline},
+        "data": {"process.bpmn": model.decode()},
     }
     going["spec"] = {"deletionPolicy": "Delete", "bpmn": {"configMapKeyRef": {"name": "going"}}}
-    for document in (map_, adopting, leaving, going):
+    for document in (map_, adopting, going):
         assert not isinstance(api.apply(document), Refusal)
     await shop.wait()
 
-    # Held, so that the garbage collector does not come first.
-    held = secret(shop, "leaving-credentials")
-    held["metadata"]["finalizers"] = ["example.com/held"]
-    assert not isinstance(api.apply(held), Refusal)
-    for document in (adopting, leaving, going):
+    await start("going", database)
+    await until(lambda: "finalizers" in str(api.get(going)))
+    for document in (adopting, going):
         api.delete(document)
+    await until(lambda: "InstancesRunning" in str(api.get(going)))
+    going["spec"]["deletionPolicy"] = "Retain"
+    api.apply(going)
     await until(lambda: isinstance(api.get(going), Refusal))
-    held["metadata"]["finalizers"] = []
-    api.apply(held)
-    await until(lambda: isinstance(api.get(held), Refusal))
     assert not isinstance(api.get(secret(shop, "mine")), Refusal)
+
+
+async def start(workflow: str, database: str) -> None:
+    """Start an instance, whoever it was that asked for it."""
+    url = database.replace("postgresql://", "postgresql+psycopg://")
+    engine_database = Database(url)
+    try:
+        request = StartRequest(workflow_key=workflow, start_id="by-hand", variables={})
+        await EmbeddedEngine(engine_database).start(request)
+    finally:
+        await engine_database.close()
 
 
 def left_over(api: Api, home: str) -> str:
