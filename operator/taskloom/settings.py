@@ -148,6 +148,10 @@ class Settings(BaseSettings):
         default=None,
         description="A Deployment in YAML: what the pods of dedicated event sources are made of.",
     )
+    worker_owner: str | None = Field(
+        default=None,
+        description="The ConfigMap beside the Lease that these belong to: they go when it goes.",
+    )
     lease_seconds: float = Field(
         default=30.0, ge=5, le=3600, description="How long claimed work is held, in seconds."
     )

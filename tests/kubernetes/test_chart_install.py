@@ -257,13 +257,17 @@ async def test_a_release_from_install_to_uninstall(
 
     roles = roles_of(api, home)
     await use_every_right(api, shop, stage.database)
-    await have_a_source_of_its_own(stage, shop)
+    api.delete(await have_a_source_of_its_own(stage, shop))
+    await until(lambda: pods.of(home, "source") == [])
     await shop.forget()
     await until_gone(stage.database)
     judge_requests(roles, plane, home)
+    left = await have_a_source_of_its_own(stage, shop)
     await release.uninstall("--wait", "--timeout=60s")
     assert definition(api) == "Name for people."
+    await until(lambda: pods.of(home, "source") == [])
     await until(lambda: left_over(api, home) == "")
+    api.delete(left)
     assert pods.failed == []
 
 
@@ -381,9 +385,12 @@ async def start(workflow: str, database: str) -> None:
 
 def left_over(api: Api, home: str) -> str:
     """Name what is left of a release."""
-    kinds = "all,secrets,configmaps,roles,rolebindings,clusterroles,clusterrolebindings"
+    kinds = "secrets,configmaps,roles,rolebindings,clusterroles,clusterrolebindings"
     mine = "--selector=app.kubernetes.io/instance=taskloom"
-    return api.kubectl("get", kinds, mine, "--output=name", f"--namespace={home}")
+    here = f"--namespace={home}"
+    return api.kubectl("get", kinds, mine, "--output=name", here) + api.kubectl(
+        "get", "all,ingresses,pdb", "--output=name", here
+    )
 
 
 def of_ours(shop: Shop, kind: str, name: str) -> Json:
@@ -392,7 +399,7 @@ def of_ours(shop: Shop, kind: str, name: str) -> Json:
     return {"apiVersion": "taskloom.dev/v1alpha1", "kind": kind, "metadata": metadata}
 
 
-async def have_a_source_of_its_own(stage: Stage, shop: Shop) -> None:
+async def have_a_source_of_its_own(stage: Stage, shop: Shop) -> Json:
     """Have a source run in pods of its own, which are made of the chart's template."""
     api, pods, home = stage.api, stage.pods, stage.home
     source = of_ours(shop, "EventSource", "weekly")
@@ -407,8 +414,7 @@ async def have_a_source_of_its_own(stage: Stage, shop: Shop) -> None:
     for pod in pods.of(home, "source"):
         assert pod.body["spec"]["serviceAccountName"] == "taskloom-worker"
         assert pod.body["spec"]["automountServiceAccountToken"] is False
-    api.delete(source)
-    await until(lambda: pods.of(home, "source") == [])
+    return source
 
 
 def secret(shop: Shop, name: str) -> Json:

@@ -72,7 +72,11 @@ def pod(database_url: str, key: str, tmp_path: Path) -> Pod:
 @pytest.fixture
 def narrow(cluster: Api, kubeconfig: Path, namespace: str, tmp_path: Path) -> Path:
     """Write a kubeconfig of one who has the rights that the reference names for pods of sources."""
-    block = re.search(r"```yaml\n(- apiGroups: \[apps\]\n.*?)```", REFERENCE.read_text(), re.DOTALL)
+    block = re.search(
+        r"```yaml\n(- [^`]*\n  resourceNames: \[taskloom-source\].*?)```",
+        REFERENCE.read_text(),
+        re.DOTALL,
+    )
     assert block is not None
     name, rbac = "dedicator", "rbac.authorization.k8s.io"
     metadata = {"name": name, "namespace": namespace}
@@ -216,11 +220,17 @@ async def test_an_autoscaler_sets_the_replicas_from_where_they_are(
 ) -> None:
     """A HorizontalPodAutoscaler without KEDA, a ScaledObject with it; what they set stays.
 
-    The documented rights are enough for all of it.
+    All of it goes with the ConfigMap that it belongs to; the documented rights are enough.
     """
+    owner = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "taskloom-source", "namespace": namespace},
+    }
+    cluster.apply(owner)
     async with connected(await configured(narrow)) as client:
         mirror = Mirror(read_scope((namespace,), None))
-        pods = Pods(template=template, kinds=frozenset({"kafka"}))
+        pods = Pods(template=template, kinds=frozenset({"kafka"}), owner="taskloom-source")
         dedicator = Dedicator(client, mirror, namespace, pods)
 
         async def look(*documents: Json) -> None:
@@ -261,6 +271,16 @@ async def test_an_autoscaler_sets_the_replicas_from_where_they_are(
         await look()
         assert [] == deployments(cluster, namespace)
         assert [] == made(cluster, namespace, "scaledobjects", "keda.sh/v1alpha1")
+
+        scaling = kafka(namespace, autoscaling={"maxReplicas": 6})
+        await look(scaling)
+        cluster.delete(owner)
+        await until(lambda: deployments(cluster, namespace) == [])
+        await until(lambda: made(cluster, namespace, "scaledobjects", "keda.sh/v1alpha1") == [])
+        await look(scaling)
+        [problem] = pods.problems.values()
+        assert "the ConfigMap taskloom-source that they are to belong to is not there" == problem
+        assert [] == deployments(cluster, namespace)
 
 
 async def configured(kubeconfig: Path) -> Configuration:

@@ -33,13 +33,18 @@ def document(name: str = "orders", **spec: Any) -> dict[str, Any]:
 class Bench:
     """A cluster in memory, without KEDA, and who gives pods in it."""
 
-    def __init__(self, scope: Scope | None = None, template: Path = TEMPLATE) -> None:
+    def __init__(
+        self, scope: Scope | None = None, template: Path = TEMPLATE, owner: str | None = None
+    ) -> None:
         self.cluster = FakeCluster()
         self.cluster.undefine("ScaledObject")
         self.mirror = Mirror(scope or read_scope((), None))
         self.changed = 0
         self.pods = Pods(
-            template=template, kinds=frozenset({"kafka", "cron"}), changed=self._change
+            template=template,
+            kinds=frozenset({"kafka", "cron"}),
+            owner=owner,
+            changed=self._change,
         )
         self.dedicator = Dedicator(self.cluster, self.mirror, "taskloom", self.pods)
 
@@ -164,7 +169,13 @@ async def test_the_autoscaler_that_keda_makes_is_left_alone() -> None:
     bench.declare(document(placement={"mode": "Dedicated", "autoscaling": {}}))
     await bench.dedicator.look()
     [scaled] = [b for (kind, _, _), b in bench.cluster._objects.items() if kind == "ScaledObject"]
-    owner = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "s", "uid": "1"}
+    owner = {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "name": "s",
+        "uid": "1",
+        "controller": True,
+    }
     metadata = scaled["metadata"] | {"name": "keda-hpa-s", "ownerReferences": [owner]}
     bench.cluster.put(
         {
@@ -208,6 +219,40 @@ async def test_other_peoples_objects_are_left_alone() -> None:
     await bench.dedicator.look()
 
     assert 3 == len(bench.made())
+
+
+async def test_what_is_made_belongs_to_the_owner_and_waits_for_it() -> None:
+    """An owner made anew is taken over; one that is not there yet, or no more, is told of."""
+    bench = Bench(owner="taskloom-source")
+    bench.declare(document(placement={"mode": "Dedicated", "autoscaling": {}}))
+    owner = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "taskloom-source", "namespace": "taskloom"},
+    }
+    assert not await bench.dedicator.look()
+    told = "the ConfigMap taskloom-source that they are to belong to is not there"
+    assert {KEY: told} == bench.pods.problems
+    assert [] == bench.cluster.names("Deployment")
+
+    for _ in range(2):
+        uid = bench.cluster.put(owner)["metadata"]["uid"]
+        assert await bench.dedicator.look()
+        expected = {"apiVersion": "v1", "kind": "ConfigMap", "name": "taskloom-source"}
+        for kind in ("Deployment", "HorizontalPodAutoscaler"):
+            [name] = bench.cluster.names(kind)
+            made = bench.cluster.find(kind, "taskloom", name)
+            assert made is not None
+            assert [expected | {"uid": uid}] == made["metadata"]["ownerReferences"]
+        bench.cluster.drop("ConfigMap", "taskloom", "taskloom-source")
+    assert not await bench.dedicator.look()
+    assert 1 == len(bench.cluster.names("Deployment"))
+
+    bench.cluster.put(owner)
+    bench.declare()
+    assert await bench.dedicator.look()
+    assert [] == bench.cluster.names("Deployment")
+    assert [] == bench.cluster.names("HorizontalPodAutoscaler")
 
 
 async def test_a_template_that_cannot_be_used_is_told_and_removes_nothing(tmp_path: Path) -> None:

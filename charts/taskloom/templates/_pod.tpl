@@ -90,6 +90,8 @@
 {{- if $values.connectors.dedicated.enabled }}
 - name: TASKLOOM_WORKER_TEMPLATE
   value: /etc/taskloom/source/deployment.yaml
+- name: TASKLOOM_WORKER_OWNER
+  value: {{ include "taskloom.fullname" $root }}-source
 {{- end }}
 - name: TASKLOOM_KUBERNETES
   value: "true"

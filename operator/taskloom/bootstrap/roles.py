@@ -209,6 +209,7 @@ def _follow_cluster(parts: Parts) -> Service:
         pods = dedicate.Pods(
             template=settings.worker_template,
             kinds=parts.connectors.kinds,
+            owner=settings.worker_owner,
             problems=problems,
             changed=parts.asked.set,
         )

@@ -14,6 +14,7 @@ from taskloom.providers.kubernetes.cluster import MANAGER, Cluster
 from taskloom.providers.kubernetes.mirror import PROVIDER, Mirror
 from taskloom.providers.kubernetes.objects import (
     AUTOSCALERS,
+    CONFIG_MAPS,
     DEPLOYMENTS,
     SCALED_OBJECTS,
     Body,
@@ -25,6 +26,7 @@ from taskloom.providers.kubernetes.workloads import (
     LABELS,
     SOURCE_ANNOTATION,
     Dedicated,
+    Owner,
     Workload,
     differs,
     owns_replicas,
@@ -56,11 +58,13 @@ Place = tuple[str, str]
 class Pods:
     """What pods are made from (a file), for which kinds of source, and what is wrong with some.
 
+    All that is made belongs to the ConfigMap `owner`, if one is named, and goes when that goes.
     Whoever sets `changed` is told that the problems are others.
     """
 
     template: Path
     kinds: frozenset[str]
+    owner: str | None = None
     problems: dict[Key, str] = field(default_factory=dict)
     changed: Callable[[], None] = lambda: None
 
@@ -120,9 +124,13 @@ class Dedicator:
 
     async def _settle(self, problems: dict[Key, str]) -> None:
         wanted = self.wanted()
-        template = None
+        template, owner = None, None
         try:
+            owner = await self._owner()
             template = read_template(await asyncio.to_thread(_read, self._pods.template))
+        except NotFound:
+            told = f"the ConfigMap {self._pods.owner} that they are to belong to is not there"
+            problems |= dict.fromkeys(wanted, told)
         except Invalid as error:
             problems |= dict.fromkeys(wanted, f"their template cannot be used: {error.message}")
         has_keda = await self._cluster.serves(SCALED_OBJECTS)
@@ -137,7 +145,7 @@ class Dedicator:
             if template is None:
                 kept |= {(type_.kind, source.object_name) for type_ in types}
                 continue
-            for workload in workloads_of(source, template, has_keda=has_keda):
+            for workload in workloads_of(source, template, has_keda=has_keda, owner=owner):
                 place = (workload.type.kind, workload.name)
                 kept.add(place)
                 present = live[place][1] if place in live else None
@@ -147,6 +155,13 @@ class Dedicator:
         for place, (type_, body) in live.items():
             if place not in kept and self._may_go(body):
                 await self._remove(type_, body)
+
+    async def _owner(self) -> Owner | None:
+        """Read who everything belongs to; `NotFound` if it has gone, as a release that goes has."""
+        if self._pods.owner is None:
+            return None
+        body = await self._cluster.get(CONFIG_MAPS, self._home, self._pods.owner)
+        return Owner(type=CONFIG_MAPS, name=self._pods.owner, uid=str(metadata_of(body)["uid"]))
 
     async def _list(self, type_: ResourceType) -> AsyncIterator[Body]:
         async for page in self._cluster.pages(type_, self._home, selector=_SELECTOR):
@@ -180,7 +195,7 @@ class Dedicator:
     def _may_go(self, body: Body) -> bool:
         """Tell whether an object that nobody wants is this installation's to delete."""
         metadata = metadata_of(body)
-        if metadata.get("ownerReferences"):
+        if any(owner.get("controller") for owner in metadata.get("ownerReferences") or ()):
             return False  # KEDA gives the autoscaler that it makes the labels of ours
         annotations = metadata.get("annotations") or {}
         namespace, _, name = str(annotations.get(SOURCE_ANNOTATION, "")).partition("/")

@@ -60,6 +60,15 @@ class Dedicated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The object in the same namespace that what is made goes with."""
+
+    type: ResourceType
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """An object that is to be there."""
 
@@ -77,16 +86,18 @@ class Workload:
         return str(metadata_of(self.body)["annotations"][DIGEST_ANNOTATION])
 
 
-def workloads_of(source: Dedicated, template: Body, *, has_keda: bool) -> tuple[Workload, ...]:
+def workloads_of(
+    source: Dedicated, template: Body, *, has_keda: bool, owner: Owner | None = None
+) -> tuple[Workload, ...]:
     """Say what a source is given; `has_keda` tells whether ScaledObjects are served."""
     scaling = autoscaling_of(source.spec)
-    made = [Workload(type=DEPLOYMENTS, body=_deployment(source, template))]
+    made = [Workload(type=DEPLOYMENTS, body=_deployment(source, template, owner))]
     if scaling is not None:
         type_ = SCALED_OBJECTS if has_keda else AUTOSCALERS
         spec = (
             _scaled_object(source, template, scaling) if has_keda else _autoscaler(source, scaling)
         )
-        made.append(Workload(type=type_, body=_object(type_, source, {"spec": spec})))
+        made.append(Workload(type=type_, body=_object(type_, source, {"spec": spec}, owner)))
     return tuple(made)
 
 
@@ -132,7 +143,7 @@ def problem_of(live: Body) -> str | None:
     return None
 
 
-def _deployment(source: Dedicated, template: Body) -> Body:
+def _deployment(source: Dedicated, template: Body, owner: Owner | None) -> Body:
     spec = copy.deepcopy(dict(template["spec"]))
     spec.pop("replicas", None)
     if source.spec.suspend:
@@ -148,7 +159,7 @@ def _deployment(source: Dedicated, template: Body) -> Body:
     container = container_of(pod["spec"]["containers"])
     environment = [item for item in container.get("env") or () if item.get("name") != _ENV]
     container["env"] = [*environment, {"name": _ENV, "value": source.full_name}]
-    return _object(DEPLOYMENTS, source, {"spec": spec}, metadata_of(template))
+    return _object(DEPLOYMENTS, source, {"spec": spec}, owner, metadata_of(template))
 
 
 def _scaled_object(source: Dedicated, template: Body, scaling: Autoscaling) -> dict[str, Any]:
@@ -224,6 +235,7 @@ def _object(
     type_: ResourceType,
     source: Dedicated,
     parts: Mapping[str, Any],
+    owner: Owner | None,
     template: Mapping[str, Any] | None = None,
 ) -> Body:
     given = template or {}
@@ -233,12 +245,21 @@ def _object(
         SOURCE_LABEL: str(source.source_id),
     }
     annotations = {**(given.get("annotations") or {}), SOURCE_ANNOTATION: source.full_name}
-    metadata = {
+    metadata: dict[str, Any] = {
         "name": source.object_name,
         "namespace": source.home,
         "labels": labels,
         "annotations": annotations,
     }
+    if owner is not None:
+        metadata["ownerReferences"] = [
+            {
+                "apiVersion": owner.type.api_version,
+                "kind": owner.type.kind,
+                "name": owner.name,
+                "uid": owner.uid,
+            }
+        ]
     body = {
         "apiVersion": type_.api_version,
         "kind": type_.kind,
