@@ -180,7 +180,8 @@ async def test_no_secret_comes_to_light(  # noqa: PLR0917 - what it looks at
     await until(lambda: operator.says("credentials.rotated"))
     metrics = operator.get("/metrics").text
     file = tmp_path / "all.yaml"
-    file.write_text(yaml.safe_dump_all(found[1:]))
+    found[0]["stringData"] = {"hmac": "canary-coming-b15a7e"}
+    file.write_text(yaml.safe_dump_all(found))
     printed = [
         await run(*arguments.split())
         for arguments in (
@@ -189,13 +190,21 @@ async def test_no_secret_comes_to_light(  # noqa: PLR0917 - what it looks at
             "describe whsub/echo",
             "why whsub/echo",
             "why whsub/dead",
-            f"diff {file}",
+            f"diff -f {file}",
         )
     ]
 
     after = credentials(cluster, namespace)
     assert not set(before.values()) & set(after.values())
-    needles = {*CANARIES.values(), *before.values(), *after.values(), JWT_SECRET, token, key}
+    needles = {
+        "canary-coming-b15a7e",
+        *CANARIES.values(),
+        *before.values(),
+        *after.values(),
+        JWT_SECRET,
+        token,
+        key,
+    }
     places = {
         "log": operator.log.read_text(),
         "rows": await everything(rows),
@@ -207,6 +216,7 @@ async def test_no_secret_comes_to_light(  # noqa: PLR0917 - what it looks at
     assert "x-token: ***" in places["rows"]
     assert "credentials.rotated" in places["log"]
     assert "own-credentials" in places["printed"]
+    assert "hmac: '*** (after)'" in places["printed"]
     assert {name: set() for name in places} == {
         name: shown(place, needles) for name, place in places.items()
     }

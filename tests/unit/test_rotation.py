@@ -223,6 +223,22 @@ def test_an_interval_rotates_by_time_alone() -> None:
     assert 2 == len(bench.good())
 
 
+def test_no_object_keeps_everybody_busy() -> None:
+    """An interval of a millisecond rotates once a second, and asks for nothing before."""
+    bench = Bench(interval="1ms", overlap="0s")
+    bench.reconcile()
+    first = bench.client
+    bench.now = NOW + timedelta(milliseconds=999)
+    bench.reconcile()
+    assert first == bench.client
+    assert [NOW + timedelta(seconds=1)] == client_moments(bench.world(), {first.id: first})
+
+    bench.now = NOW + timedelta(seconds=1)
+    bench.reconcile()
+
+    assert first.api_secret != bench.client.api_secret
+
+
 def test_a_second_rotation_ends_the_overlap_of_the_first() -> None:
     """There are never more than the new and the one before."""
     bench = Bench()

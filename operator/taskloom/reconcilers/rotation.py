@@ -18,6 +18,9 @@ from taskloom.domain.webhooks import FormerSecrets
 from taskloom.resources.client_app import ClientApp
 from taskloom.resources.fields import parse_duration
 
+SHORTEST_INTERVAL = timedelta(seconds=1)
+"""No object is rotated more often, whatever it asks for: each rotation is work for all."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
@@ -45,7 +48,9 @@ def rotation_of(app: ClientApp) -> Rotation | None:
     wish = generated.rotation
     return Rotation(
         revision=wish.revision,
-        interval=None if wish.interval is None else parse_duration(wish.interval),
+        interval=(
+            None if wish.interval is None else max(SHORTEST_INTERVAL, parse_duration(wish.interval))
+        ),
         overlap=parse_duration(wish.overlap),
     )
 
