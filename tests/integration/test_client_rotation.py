@@ -1,11 +1,14 @@
 """A rotation from a folder to callers and receivers, on the real store."""
 
 import asyncio
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from taskloom.delivery.dispatch import DeliveryQueue, Dispatcher
 from taskloom.domain.egress import STANDALONE
@@ -22,6 +25,7 @@ from taskloom.ports.sender import OutgoingRequest
 from taskloom.providers.files.credentials import CredentialFiles
 from taskloom.providers.files.follow import follow_folder
 from taskloom.providers.files.read import read_folder
+from taskloom.reconcilers.drift import Applied
 from taskloom.reconcilers.reconcile import Report, reconcile
 from taskloom.reconcilers.snapshot import Snapshot
 from taskloom.store.database import Database
@@ -40,6 +44,7 @@ class Bench:
         self.folder, self.data_dir = tmp_path / "files", tmp_path / "data"
         self.folder.mkdir()
         self.sender = FakeSender()
+        self.applied = Applied()
         self.services = Services(
             tasks=database,
             workflows=database,
@@ -68,12 +73,13 @@ class Bench:
         return await self.reconcile(read_folder(self.folder))
 
     async def reconcile(self, snapshot: Snapshot) -> Report:
-        """Reconcile a snapshot."""
+        """Reconcile a snapshot, as the same process does again and again."""
         return await reconcile(
             self.services,
             snapshot,
             credentials=CredentialFiles(self.data_dir),
             topics=frozenset(),
+            applied=self.applied,
         )
 
     async def client(self) -> Client:
@@ -172,6 +178,46 @@ async def test_both_secrets_are_good_until_the_overlap_ends(bench: Bench) -> Non
     report = await bench.reconcile(read_folder(bench.folder))
     assert (await bench.client()).former is None
     assert report.due is None
+
+
+@pytest.mark.parametrize("tampered", ["another secret", "nothing that can be read"])
+async def test_a_secret_put_into_the_row_by_hand_is_never_good_again(
+    bench: Bench, tampered: str
+) -> None:
+    """A rotation that is due waits until it is mended; then what was kept is the former one."""
+    await bench.declare("{}")
+    old = await bench.client()
+    async with bench.services.tasks.begin() as tx:
+        if tampered == "another secret":
+            await tx.webhooks.put_client(replace(old, api_secret=Secret("by hand")))
+        else:
+            await tx.connection.execute(text("UPDATE client_apps SET secrets = 'by hand'"))
+
+    assert (await bench.declare("{revision: 1, overlap: 1h}")).retry
+    assert old.api_secrets(bench.now) == (await bench.client()).api_secrets(bench.now)
+    await bench.declare("{revision: 1, overlap: 1h}")
+
+    new = await bench.client()
+    assert new.api_secret != old.api_secret
+    assert (new.api_secret, old.api_secret) == new.api_secrets(bench.now)
+    assert new.api_secret == bench.kept("apiSecret")
+    assert [True, False, False] == [
+        await bench.logs_in(secret) for secret in (old.api_secret, Secret("by hand"), Secret(""))
+    ]
+
+
+async def test_what_can_be_read_nowhere_any_more_is_made_anew(bench: Bench) -> None:
+    """The Secret is gone, and the row holds none either."""
+    await bench.declare("{}")
+    shutil.rmtree(bench.data_dir)
+    async with bench.services.tasks.begin() as tx:
+        await tx.connection.execute(text("UPDATE client_apps SET secrets = 'by hand'"))
+
+    await bench.declare("{}")
+
+    assert (await bench.client()).api_secret == bench.kept("apiSecret")
+    assert await bench.logs_in(bench.kept("apiSecret"))
+    assert not await bench.logs_in(Secret(""))
 
 
 async def test_a_folder_that_does_not_change_is_rotated_by_time(bench: Bench) -> None:

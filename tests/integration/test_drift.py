@@ -120,6 +120,65 @@ CHANGES = {
 }
 
 
+GARBAGE = {
+    "ClientApp": ("client_apps", ("secrets = 'x'", "scopes = '{}'")),
+    "WebhookSubscription": (
+        "webhook_subscriptions",
+        ("target = 'x'", "event_keys = '{}'", "delivery = '3'"),
+    ),
+    "Command": (
+        "commands",
+        ("target = 'x'", "target = (SELECT secrets FROM client_apps)"),
+    ),
+    "EventSource": ("event_sources", ("secrets = 'x'", "spec = '[]'", "kind = 'x'")),
+    "EventSink": ("event_sinks", ("secrets = 'x'", "spec = '3'", "event_keys = '{}'")),
+}
+SINK = "{suspend: true, eventKeys: [a], kafka: {bootstrapServers: ['k:9092'], topic: a}}"
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+async def test_a_row_that_cannot_be_read_is_made_anew(bench: Bench, kind: str) -> None:
+    """And it goes with its object; the others are none the worse for it."""
+    table, garbage = GARBAGE[kind]
+    await bench.look(story(EventSink=SINK))
+    for change in garbage:
+        await bench.tamper(f"UPDATE {table} SET {change}")
+
+        report = await bench.look()
+
+        assert {key(kind)} == set(report.repaired), change
+        assert all(verdict.ready for verdict in report.verdicts.values())
+        assert {} == (await bench.look()).repaired
+
+    await bench.tamper(f"UPDATE {table} SET {garbage[0]}")
+    await bench.look(story(**{"EventSink": SINK, kind: ""}))
+    async with bench.services.tasks.begin() as tx:
+        left = await tx.connection.execute(text(f"SELECT count(*) FROM {table}"))
+        assert left.scalar_one() == 0
+
+
+@pytest.mark.parametrize(
+    "table", ["commands", "task_workflows", "event_workflows", "event_sources", "event_sinks"]
+)
+async def test_a_row_that_is_an_objects_only_by_its_word_goes(bench: Bench, table: str) -> None:
+    """Another id was given to its row by hand: its own is made, that one is removed."""
+    await bench.look(story(EventSink=SINK))
+    before = await ids(bench, table)
+    await bench.tamper(f"UPDATE {table} SET id = gen_random_uuid()")
+
+    report = await bench.look()
+
+    assert all(verdict.ready for verdict in report.verdicts.values())
+    assert before == await ids(bench, table)
+
+
+async def ids(bench: Bench, table: str) -> list[str]:
+    """List the ids in a table."""
+    async with bench.services.tasks.begin() as tx:
+        found = await tx.connection.execute(text(f"SELECT id FROM {table} ORDER BY id"))
+        return [str(row.id) for row in found]
+
+
 @pytest.mark.parametrize("kind", CHANGES)
 async def test_a_row_changed_by_hand_is_put_right_and_told(bench: Bench, kind: str) -> None:
     """Its object says which columns it was, until a look finds all well."""

@@ -15,6 +15,7 @@ from taskloom.errors import Permanent, Unavailable
 from taskloom.flow.mappings import map_task
 from taskloom.flow.services import Services
 from taskloom.flow.workflows import Draft, create_workflow
+from taskloom.ids import new_id
 from taskloom.ports.engine import StartRequest
 from taskloom.providers.files.credentials import CredentialFiles
 from taskloom.providers.files.follow import follow_folder
@@ -400,6 +401,51 @@ async def test_old_versions_are_pruned(bench: Bench) -> None:
         (row,) = await tx.workflows.all()
         versions = await tx.workflows.versions([row.id])
     assert [3, 4] == [version.version for version in versions]
+
+
+async def test_clients_may_exchange_their_keys(bench: Bench) -> None:
+    """Though no two of them may ever have the same one."""
+
+    def secret(name: str, key: str) -> str:
+        return (
+            f"---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\n"
+            f"stringData: {{apiKey: {key}, apiSecret: word}}\n"
+        )
+
+    apps = "".join(
+        resource(
+            "ClientApp", name, f"{{credentials: {{imported: {{secretRef: {{name: {name}}}}}}}}}"
+        )
+        for name in ("one", "two")
+    )
+    await bench.apply(apps=apps, secrets=secret("one", "a") + secret("two", "b"))
+    await bench.apply(secrets=secret("one", "b") + secret("two", "a"))
+
+    async with bench.services.tasks.begin() as tx:
+        clients = await tx.webhooks.client_apps()
+    assert {"one": "b", "two": "a"} == {client.name: client.api_key for client in clients}
+    assert {"ClientApp/one": "True Reconciled", "ClientApp/two": "True Reconciled"} == (
+        await bench.statuses()
+    )
+
+
+async def test_rows_that_nothing_explains_go_where_it_is_looked(bench: Bench) -> None:
+    """In the namespaces that an operator is limited to, and nowhere else."""
+    await bench.apply(one=resource("Command", "one", "{topic: one, http: {url: 'http://h/'}}"))
+    async with bench.services.tasks.begin() as tx:
+        (row,) = await tx.commands.all()
+        for number, namespace in enumerate(("shop", "bank")):
+            manager = f"kubernetes:Command/{namespace}/lost"
+            await tx.commands.put(
+                replace(row, id=new_id(), topic=f"lost-{number}", managed_by=manager)
+            )
+
+    await bench.reconcile(Snapshot(provider="kubernetes", namespaces=frozenset({"shop"})))
+
+    async with bench.services.tasks.begin() as tx:
+        assert ["file:Command/default/one", "kubernetes:Command/bank/lost"] == sorted(
+            command.managed_by for command in await tx.commands.all()
+        )
 
 
 async def test_what_the_api_made_keeps_its_key(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from taskloom.store.embedded_postgres import EmbeddedPostgres
@@ -78,6 +79,23 @@ async def frozen(server: Server) -> AsyncIterator[None]:
                 os.kill(pid, signal.SIGCONT)
 
 
+@contextlib.asynccontextmanager
+async def read_only(server: Server) -> AsyncIterator[None]:
+    """Let the server take no writes within the block, as a standby or in a failover."""
+    await _configure(server, "ALTER SYSTEM SET default_transaction_read_only = on")
+    try:
+        yield
+    finally:
+        await _configure(server, "ALTER SYSTEM RESET default_transaction_read_only")
+
+
+async def _configure(server: Server, statement: str) -> None:
+    url = server.postgres.url.replace("+psycopg", "")
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for each in (statement, "SELECT pg_reload_conf()"):
+            await connection.execute(each.encode())
+
+
 def _children(pid: int) -> Iterator[int]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -85,7 +103,7 @@ def _children(pid: int) -> Iterator[int]:
                 yield int(stat.parent.name)
 
 
-@pytest.mark.parametrize("outage", [stopped, frozen])
+@pytest.mark.parametrize("outage", [stopped, frozen, read_only])
 async def test_an_outage_of_the_database_is_told_and_outlived(
     cluster: Api,
     namespace: str,

@@ -87,7 +87,7 @@ def _worker_services(parts: Parts) -> Mapping[str, Service]:
 
 async def _declare_commands(parts: Parts) -> None:
     async with parts.services.tasks.begin() as tx:
-        parts.registry.declare(await tx.commands.all())
+        parts.registry.declare(await tx.commands.to_run())
 
 
 def _relay_services(parts: Parts) -> Mapping[str, Service]:

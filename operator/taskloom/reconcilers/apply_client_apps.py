@@ -56,14 +56,14 @@ async def apply_client_apps(run: Run) -> None:
 
 
 def _tampered(run: Run, rows: list[Client], now: datetime) -> frozenset[UUID]:
-    """Name the clients whose rotation is due and whose rows another has changed."""
+    """Name those whose rotation is due, and whose rows another has changed or nobody can read."""
     present = {row.id: row for row in rows}
     return frozenset(
         desired.id
         for desired, app in run.world.of(ClientApp)
         if (row := present.get(desired.id)) is not None
         and is_due(row, rotation_of(app), now)
-        and run.applied.left_otherwise("ClientApp", desired.key, row)
+        and (not row.api_secret or run.applied.left_otherwise("ClientApp", desired.key, row))
     )
 
 

@@ -53,8 +53,9 @@ def choose_credentials(
     keys = app.spec.keys()
     known = {
         keys.api_key: Secret(present.api_key if present else fresh.api_key),
-        keys.api_secret: present.api_secret if present else fresh.api_secret,
-        keys.signing_secret: present.signing_secret if present else fresh.signing_secret,
+        # A secret that cannot be read any more is empty.
+        keys.api_secret: (present and present.api_secret) or fresh.api_secret,
+        keys.signing_secret: (present and present.signing_secret) or fresh.signing_secret,
     }
     return {name: kept.get(name) or value for name, value in known.items()}
 
@@ -150,6 +151,7 @@ def plan_client_apps(
         rows,
         claim_of=lambda row: row.api_key,
         cascades=True,
+        exchange=True,
     )
     settled = {row.id for row in (*plan.put, *plan.remove)}
     wiped = [

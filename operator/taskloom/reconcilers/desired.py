@@ -66,7 +66,8 @@ class World:
 
     `gone` names the managers whose objects are no more, each with its deletion policy;
     `protected` those of which nothing is known just now.
-    `sweeps` allows to remove what no object ever recorded explains.
+    `sweeps` allows to remove what no object ever recorded explains, in the `namespaces` that are
+    looked at (None is all of them).
     """
 
     provider: str
@@ -76,6 +77,7 @@ class World:
     gone: Mapping[str, str] = field(default_factory=dict)
     protected: frozenset[str] = frozenset()
     sweeps: bool = False
+    namespaces: frozenset[str] | None = None
 
     def of(self, kind: type[R]) -> list[tuple[Desired, R]]:
         """List the wanted objects of a kind, the oldest first."""
@@ -102,4 +104,5 @@ class World:
         kind, _, rest = manager.partition(":")[2].partition("/")
         if (kind, *rest.split("/", 1)) in self.desired:
             return None
-        return default if self.sweeps else None
+        here = self.namespaces is None or rest.partition("/")[0] in self.namespaces
+        return default if self.sweeps and here else None

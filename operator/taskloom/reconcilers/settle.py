@@ -94,6 +94,7 @@ def settle(
     claim_of: Callable[[R], str | None],
     policy: str = "Delete",
     cascades: bool = False,
+    exchange: bool = False,
     heir: Callable[[R], str] = lambda _row: API,
     same: Callable[[R, R], bool] = lambda one, other: one == other,
 ) -> Plan[R]:
@@ -104,15 +105,22 @@ def settle(
     `policy` is the one of objects that nobody remembers.
     Rows whose removal `cascades` are not removed to make room for others: they keep the key that
     they have until they want another, which is to be put in the order of the plan.
+    Rows that may `exchange` their keys are stored so that they can.
+    A row that names a wanted object as its manager, but is not that object's own, goes: it was made
+    or changed by hand.
     `heir` names the manager of a row that outlives its object.
     """
     present = {row.id: row for row in rows}
     wanted, blocked = _oldest_first(wants, present, claim_of), dict[UUID, str]()
     if cascades:
-        wanted, blocked = _in_turn(wanted, present, claim_of)
+        wanted, blocked = _in_turn(wanted, present, claim_of, exchange=exchange)
     own = frozenset(item.row_id for item in wanted)
     others = [row for row in rows if row.id not in own]
-    leaving = {row.id: world.leaving(row.managed_by, policy) for row in others}
+    managers = frozenset(item.desired.manager for item in wanted)
+    leaving = {
+        row.id: "Delete" if row.managed_by in managers else world.leaving(row.managed_by, policy)
+        for row in others
+    }
     remove = [row for row in others if leaving[row.id] == "Delete"]
     put = [_with(row, managed_by=heir(row)) for row in others if leaving[row.id] == "Retain"]
     left = [*put, *(row for row in others if leaving[row.id] is None)]
@@ -162,7 +170,11 @@ def _oldest_first(
 
 
 def _in_turn(
-    wanted: Sequence[Want[R]], present: Mapping[UUID, R], claim_of: Callable[[R], str | None]
+    wanted: Sequence[Want[R]],
+    present: Mapping[UUID, R],
+    claim_of: Callable[[R], str | None],
+    *,
+    exchange: bool,
 ) -> tuple[list[Want[R]], dict[UUID, str]]:
     """Let everybody wait until the row that has its key has let go of it.
 
@@ -191,7 +203,12 @@ def _in_turn(
                 owners[claim] = item
             turn.append(item)
         if len(still) == len(waiting):
-            break
+            ring = _ring(waiting, owners, claim_of) if exchange else []
+            if not ring:
+                break
+            turn += ring
+            owners |= {claim: item for item in ring if (claim := _wish(item, claim_of)) is not None}
+            still = [item for item in waiting if item not in ring]
         waiting = still
     blocked = {
         item.row_id: _spoken(owners[claim].desired.manager)
@@ -199,6 +216,28 @@ def _in_turn(
         if item.row is not None and (claim := claim_of(item.row)) is not None
     }
     return [*turn, *waiting], blocked
+
+
+def _wish(item: Want[R], claim_of: Callable[[R], str | None]) -> str | None:
+    return None if item.row is None else claim_of(item.row)
+
+
+def _ring(
+    waiting: Sequence[Want[R]],
+    owners: Mapping[str, Want[R]],
+    claim_of: Callable[[R], str | None],
+) -> list[Want[R]]:
+    """Find some who each want the key that the next one has, and the last one that of the first."""
+    for first in waiting:
+        ring, item = [first], first
+        while (wish := _wish(item, claim_of)) is not None and (owner := owners.get(wish)):
+            if owner is first:
+                return ring
+            if owner in ring or owner not in waiting:
+                break
+            ring.append(owner)
+            item = owner
+    return []
 
 
 def _with(row: R, **changes: Any) -> R:

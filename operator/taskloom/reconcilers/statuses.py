@@ -108,7 +108,8 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
             if key not in desired
         )
         - {manager_of(snapshot.provider, key_of(stored)) for stored in forgotten},
-        sweeps=snapshot.complete and not snapshot.broken and snapshot.namespaces is None,
+        sweeps=snapshot.complete and not snapshot.broken,
+        namespaces=snapshot.namespaces,
     )
     return Outlook(
         world=world,

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.sources import HttpCommand
+from taskloom.store.lenient import NO_TARGET, read_or
 from taskloom.store.sealing import Sealer
 from taskloom.store.tables import commands
 from taskloom.store.targets import json_to_target, target_to_json
@@ -21,11 +22,15 @@ class Commands:
         self._sealer = sealer
 
     async def all(self) -> list[HttpCommand]:
-        """List every command, oldest first."""
+        """List every command, oldest first; a target that cannot be read is empty."""
         result = await self._connection.execute(
             select(commands).order_by(commands.c.created_on, commands.c.id)
         )
         return [self._row_to_command(row) for row in result]
+
+    async def to_run(self) -> list[HttpCommand]:
+        """List those that can be read: one that cannot must not keep the others from running."""
+        return [command for command in await self.all() if command.target is not NO_TARGET]
 
     async def put(self, command: HttpCommand) -> None:
         """Insert a command, or replace the one with its id."""
@@ -50,7 +55,7 @@ class Commands:
         return HttpCommand(
             id=row.id,
             topic=row.topic,
-            target=json_to_target(self._sealer.open(row.target)),
+            target=read_or(NO_TARGET, lambda: json_to_target(self._sealer.open(row.target))),
             timeout_seconds=row.timeout_seconds,
             suspended=row.suspended,
             managed_by=row.managed_by,

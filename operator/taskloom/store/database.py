@@ -27,6 +27,7 @@ Guard = Callable[[AsyncConnection], Awaitable[None]]
 
 _CHANNEL = "taskloom"
 _COMPLAINT_SECONDS = 5.0
+_READ_ONLY = "25006"
 # For a server that has gone without a word, in seconds (the last in milliseconds).
 _PATIENCE = {
     "connect_timeout": 5,
@@ -121,10 +122,18 @@ class Database:
                     self.bell.ring(notification.payload)
 
     async def ping(self) -> None:
-        """Raise `Unavailable` if the database does not answer."""
+        """Raise `Unavailable` if the database does not answer, or takes no writes.
+
+        After a failover the connections may lead to what is a standby now: they are let go, so
+        that new ones find the one that leads.
+        """
         with self._translated():
             async with self._engine.connect() as connection:
-                await connection.exec_driver_sql("SELECT 1")
+                result = await connection.exec_driver_sql("SHOW transaction_read_only")
+                read_only = result.scalar() == "on"
+            if read_only:
+                await self._engine.dispose()
+                raise _takes_no_writes()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -138,6 +147,9 @@ class Database:
             raise Unavailable("All database connections are busy: try again shortly.") from exc
         except (DBAPIError, psycopg.Error) as exc:
             cause = exc.orig if isinstance(exc, DBAPIError) else exc
+            if getattr(cause, "sqlstate", None) == _READ_ONLY:
+                self._complain(str(cause))
+                raise _takes_no_writes() from exc
             invalidated = isinstance(exc, DBAPIError) and exc.connection_invalidated
             if not invalidated and not isinstance(
                 cause, psycopg.OperationalError | psycopg.InterfaceError
@@ -152,6 +164,12 @@ class Database:
         if now - self._complained_at >= _COMPLAINT_SECONDS:
             self._complained_at = now
             log.warning("database.unavailable", error=" ".join(error.split()))
+
+
+def _takes_no_writes() -> Unavailable:
+    return Unavailable(
+        "The database is read-only, as a standby is, or during a failover: try again shortly."
+    )
 
 
 def with_driver(url: str) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.secret import Secret
 from taskloom.domain.sources import EventSink
+from taskloom.store.lenient import NO_SECRETS, UNREADABLE, read_or
 from taskloom.store.sealing import Sealer
 from taskloom.store.tables import event_sinks
 
@@ -22,7 +23,7 @@ class Sinks:
         self._sealer = sealer
 
     async def all(self) -> list[EventSink]:
-        """List every sink, oldest first."""
+        """List every sink, oldest first; what cannot be read of one is nothing that there is."""
         result = await self._connection.execute(
             select(event_sinks).order_by(event_sinks.c.created_on, event_sinks.c.id)
         )
@@ -50,15 +51,20 @@ class Sinks:
         """Delete one."""
         await self._connection.execute(delete(event_sinks).where(event_sinks.c.id == sink_id))
 
-    def _row_to_sink(self, row: Any) -> EventSink:
+    def _open(self, row: Any) -> dict[str, Secret]:
         secrets = self._sealer.open(row.secrets) if row.secrets else {}
+        return {name: Secret(value) for name, value in secrets.items()}
+
+    def _row_to_sink(self, row: Any) -> EventSink:
         return EventSink(
             id=row.id,
             kind=row.kind,
             spec=msgspec.json.decode(row.spec),
-            event_keys=tuple(msgspec.json.decode(row.event_keys)),
+            event_keys=read_or(
+                (UNREADABLE,), lambda: msgspec.json.decode(row.event_keys, type=tuple[str, ...])
+            ),
             filter=row.filter,
-            secrets={name: Secret(value) for name, value in secrets.items()},
+            secrets=read_or(NO_SECRETS, lambda: self._open(row)),
             suspended=row.suspended,
             managed_by=row.managed_by,
             created_on=row.created_on,

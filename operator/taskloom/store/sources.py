@@ -1,6 +1,7 @@
 """Event sources."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from taskloom.domain.secret import Secret
 from taskloom.domain.sources import EventSource
 from taskloom.errors import Permanent
+from taskloom.store.lenient import NO_SECRETS, read_or
 from taskloom.store.sealing import Sealer
 from taskloom.store.tables import event_sources, source_states
 
@@ -27,11 +29,14 @@ class Sources:
         self._sealer = sealer
 
     async def all(self) -> list[EventSource]:
-        """List every source, oldest first."""
+        """List every source, oldest first; secrets that cannot be read are none that there are."""
         result = await self._connection.execute(
             select(event_sources).order_by(event_sources.c.created_on, event_sources.c.id)
         )
-        return [self._row_to_source(row) for row in result]
+        return [
+            self._row_to_source(row, read_or(NO_SECRETS, partial(self._open, row)))
+            for row in result
+        ]
 
     async def by_path(self, path: str) -> EventSource | None:
         """Find the http source of a path."""
@@ -101,14 +106,17 @@ class Sources:
         """Delete one."""
         await self._connection.execute(delete(event_sources).where(event_sources.c.id == source_id))
 
-    def _row_to_source(self, row: Any) -> EventSource:
+    def _open(self, row: Any) -> dict[str, Secret]:
         secrets = self._sealer.open(row.secrets) if row.secrets else {}
+        return {name: Secret(value) for name, value in secrets.items()}
+
+    def _row_to_source(self, row: Any, secrets: Mapping[str, Secret] | None = None) -> EventSource:
         return EventSource(
             id=row.id,
             kind=row.kind,
             path=row.path,
             spec=msgspec.json.decode(row.spec),
-            secrets={name: Secret(value) for name, value in secrets.items()},
+            secrets=self._open(row) if secrets is None else secrets,
             suspended=row.suspended,
             pool=row.pool,
             managed_by=row.managed_by,

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.deliveries import DeliveryState
 from taskloom.domain.secret import Secret
-from taskloom.domain.webhooks import ClientApp, DeliveryOptions, FormerSecrets, Subscription
-from taskloom.store.driver import batches, read_rows, run
+from taskloom.domain.webhooks import ClientApp, DeliveryOptions, FormerSecrets, Subscription, Target
+from taskloom.store.driver import as_parameter, batches, read_rows, run
+from taskloom.store.lenient import NO_TARGET, UNREADABLE, read_or
 from taskloom.store.sealing import Sealer
 from taskloom.store.tables import (
     client_apps,
@@ -22,6 +24,14 @@ from taskloom.store.tables import (
     webhook_subscriptions,
 )
 from taskloom.store.targets import json_to_target, target_to_json
+
+_NO_CREDENTIALS = {"api_secret": "", "signing_secret": ""}
+_NO_DELIVERY = DeliveryOptions(timeout_seconds=-1)
+_FREE_KEYS = """
+UPDATE client_apps AS c SET api_key = '(moving) ' || c.id
+FROM jsonb_to_recordset(%s::jsonb) AS w (id uuid, api_key text)
+WHERE c.id = w.id AND c.api_key <> w.api_key
+"""
 
 
 class Webhooks:
@@ -32,9 +42,12 @@ class Webhooks:
         self._sealer = sealer
 
     async def client_apps(self) -> list[ClientApp]:
-        """List every client app, oldest first."""
+        """List every client app, oldest first.
+
+        Of one that cannot be read as a whole the secrets are empty, and the scopes none there are.
+        """
         statement = select(client_apps).order_by(client_apps.c.created_on, client_apps.c.id)
-        return await read_rows(self._connection, statement, self._row_to_client)
+        return await read_rows(self._connection, statement, self._row_to_any_client)
 
     async def client_by_key(self, api_key: str) -> ClientApp | None:
         """Find a client app by its API key."""
@@ -49,7 +62,10 @@ class Webhooks:
         await self.put_clients([client])
 
     async def put_clients(self, clients: Sequence[ClientApp]) -> None:
-        """Insert client apps, or replace those with their ids."""
+        """Insert client apps, or replace those with their ids; they may exchange their keys."""
+        if len(clients) > 1:
+            keys = [{"id": client.id, "api_key": client.api_key} for client in clients]
+            await run(self._connection, _FREE_KEYS, (as_parameter(keys),))
         for batch in batches(clients):
             await self._put(client_apps, [self._client_to_row(client) for client in batch])
 
@@ -101,11 +117,14 @@ class Webhooks:
         await self._forget_health(subscriptions)
 
     async def subscriptions(self) -> list[Subscription]:
-        """List every subscription, oldest first."""
+        """List every subscription, oldest first.
+
+        Of one that cannot be read as a whole the target is empty, and the options are impossible.
+        """
         statement = select(webhook_subscriptions).order_by(
             webhook_subscriptions.c.created_on, webhook_subscriptions.c.id
         )
-        return await read_rows(self._connection, statement, self._row_to_subscription)
+        return await read_rows(self._connection, statement, self._row_to_any_subscription)
 
     async def interests(self) -> list[tuple[UUID, tuple[str, ...], str | None]]:
         """List what subscriptions want: id, globs of event keys, filter.
@@ -209,8 +228,20 @@ class Webhooks:
             delete(delivery_health).where(delivery_health.c.subscription_id.in_(subscription_ids))
         )
 
+    def _row_to_any_client(self, row: Any) -> ClientApp:
+        unread = partial(self._client_of, row, secrets=_NO_CREDENTIALS, scopes=(UNREADABLE,))
+        return read_or(None, partial(self._row_to_client, row)) or unread()
+
     def _row_to_client(self, row: Any) -> ClientApp:
-        secrets = self._sealer.open(row.secrets)
+        return self._client_of(
+            row,
+            secrets=self._sealer.open(row.secrets),
+            scopes=msgspec.json.decode(row.scopes, type=tuple[str, ...]),
+        )
+
+    def _client_of(
+        self, row: Any, *, secrets: Mapping[str, str], scopes: tuple[str, ...]
+    ) -> ClientApp:
         former = None
         if row.former_valid_until is not None and "former_api_secret" in secrets:
             former = FormerSecrets(
@@ -224,7 +255,7 @@ class Webhooks:
             api_key=row.api_key,
             api_secret=Secret(secrets["api_secret"]),
             signing_secret=Secret(secrets["signing_secret"]),
-            scopes=msgspec.json.decode(row.scopes, type=tuple[str, ...]),
+            scopes=scopes,
             suspended=row.suspended,
             managed_by=row.managed_by,
             created_on=row.created_on,
@@ -233,16 +264,36 @@ class Webhooks:
             former=former,
         )
 
+    def _row_to_any_subscription(self, row: Any) -> Subscription:
+        unread = partial(
+            self._subscription_of,
+            row,
+            event_keys=(UNREADABLE,),
+            target=NO_TARGET,
+            delivery=_NO_DELIVERY,
+        )
+        return read_or(None, partial(self._row_to_subscription, row)) or unread()
+
     def _row_to_subscription(self, row: Any) -> Subscription:
+        return self._subscription_of(
+            row,
+            event_keys=msgspec.json.decode(row.event_keys, type=tuple[str, ...]),
+            target=json_to_target(self._sealer.open(row.target)),
+            delivery=msgspec.json.decode(row.delivery, type=DeliveryOptions),
+        )
+
+    def _subscription_of(
+        self, row: Any, *, event_keys: tuple[str, ...], target: Target, delivery: DeliveryOptions
+    ) -> Subscription:
         return Subscription(
             id=row.id,
             client_id=row.client_id,
-            event_keys=msgspec.json.decode(row.event_keys, type=tuple[str, ...]),
+            event_keys=event_keys,
             filter=row.filter,
-            target=json_to_target(self._sealer.open(row.target)),
+            target=target,
             host=row.host,
             scheme=row.scheme,
-            delivery=msgspec.json.decode(row.delivery, type=DeliveryOptions),
+            delivery=delivery,
             suspended=row.suspended,
             disabled_at=row.disabled_at,
             disabled_reason=row.disabled_reason,

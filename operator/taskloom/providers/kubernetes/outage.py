@@ -133,7 +133,7 @@ def _error(outage: Outage) -> str:
     if outage.reason is Reason.INTERNAL_ERROR:
         return f"The operator failed ({outage.error}; see its log)"
     part = _PARTS.get(outage.reason, "A part")
-    return f"{part} does not answer ({outage.error.rstrip('.')})"
+    return f"{part} cannot be used ({outage.error.rstrip('.')})"
 
 
 def _is_in_force(verdict: Verdict) -> bool:
