@@ -239,8 +239,9 @@ async def test_an_autoscaler_sets_the_replicas_from_where_they_are(
                 mirror.take_listing(kind, namespace, found, 10**9)
             await dedicator.look()
 
-        await look(kafka(namespace, replicas=3))
-        assert [3] == replicas(cluster, namespace)
+        async with asyncio.timeout(30):  # until the API server knows of rights given just now
+            while replicas(cluster, namespace) != [3]:
+                await look(kafka(namespace, replicas=3))
         [first] = deployments(cluster, namespace)
         await look(kafka(namespace, replicas=3))
         [second] = deployments(cluster, namespace)
@@ -253,6 +254,20 @@ async def test_an_autoscaler_sets_the_replicas_from_where_they_are(
         name = deployment["metadata"]["name"]
         cluster.kubectl("scale", f"deployment/{name}", "--replicas=5", f"--namespace={namespace}")
         await look(kafka(namespace, autoscaling={"maxReplicas": 6}))
+        assert [5] == replicas(cluster, namespace)
+
+        cluster.delete(owner)
+        await until(lambda: deployments(cluster, namespace) == [])
+        await until(
+            lambda: made(cluster, namespace, "horizontalpodautoscalers", "autoscaling/v2") == []
+        )
+        await look(kafka(namespace, autoscaling={"maxReplicas": 6}))
+        assert list(pods.problems.values()) == [
+            "the ConfigMap taskloom-source that they are to belong to is not there"
+        ]
+        assert [] == deployments(cluster, namespace)
+        cluster.apply(owner)
+        await look(kafka(namespace, replicas=5))
         assert [5] == replicas(cluster, namespace)
 
         cluster.kubectl("apply", f"--filename={KEDA}")
@@ -271,16 +286,6 @@ async def test_an_autoscaler_sets_the_replicas_from_where_they_are(
         await look()
         assert [] == deployments(cluster, namespace)
         assert [] == made(cluster, namespace, "scaledobjects", "keda.sh/v1alpha1")
-
-        scaling = kafka(namespace, autoscaling={"maxReplicas": 6})
-        await look(scaling)
-        cluster.delete(owner)
-        await until(lambda: deployments(cluster, namespace) == [])
-        await until(lambda: made(cluster, namespace, "scaledobjects", "keda.sh/v1alpha1") == [])
-        await look(scaling)
-        [problem] = pods.problems.values()
-        assert "the ConfigMap taskloom-source that they are to belong to is not there" == problem
-        assert [] == deployments(cluster, namespace)
 
 
 async def configured(kubeconfig: Path) -> Configuration:
