@@ -233,6 +233,7 @@ async def test_a_row_removed_by_hand_is_made_again_and_told(bench: Bench, table:
         "UPDATE workflows SET version = 7",
         "UPDATE workflow_versions SET bpmn = 'x'",
         "UPDATE workflow_versions SET version = 9",
+        "UPDATE workflow_versions SET digest = 'x'",
     ],
 )
 async def test_a_workflow_whose_version_is_changed_by_hand_is_mended(

@@ -34,7 +34,7 @@ class Deployment:
     workflow_key: str
     version: int
     definition_id: str
-    digest: str
+    digest: str  # the model's SHA-256, in hexadecimal digits
     topics: frozenset[str]
 
 

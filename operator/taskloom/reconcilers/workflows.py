@@ -1,5 +1,6 @@
 """Workflow objects into deployed workflows."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ class Deployment:
 class Form:
     """What is declared of a workflow: its row's part, and whether the newest version has the model.
 
-    `version` tells that the row names that version.
+    `version` tells that the row names that version, `digest` that it is told of by its own.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Form:
     managed_by: str
     bpmn: str | None
     version: bool
+    digest: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +104,13 @@ def plan_workflows(
         row = changed.pop(row_id, None) or present
         before = latest.get(row_id)
         behind = present is not None and before is not None and present.version != before.version
-        stale = before is None or before.bpmn != model or behind
+        stale = before is None or before.bpmn != model or not _is_digested(before) or behind
         if row is not None:
             former = None if present is None else _form(present, before)
-            settled[desired.key] = (former, replace(_form(row, before), bpmn=model, version=True))
+            settled[desired.key] = (
+                former,
+                replace(_form(row, before), bpmn=model, version=True, digest=True),
+            )
         if row is None or (row == present and not stale):
             continue
         deployments.append(
@@ -133,7 +138,12 @@ def _form(row: Row, newest: WorkflowVersion | None) -> Form:
         managed_by=row.managed_by,
         bpmn=None if newest is None else newest.bpmn,
         version=newest is None or newest.version == row.version,
+        digest=newest is None or _is_digested(newest),
     )
+
+
+def _is_digested(version: WorkflowVersion) -> bool:
+    return version.digest == hashlib.sha256(version.bpmn.encode()).hexdigest()
 
 
 def key_in_use(desired: Desired, workflow: Workflow) -> str:

@@ -239,7 +239,7 @@ def _deployed(deployment: Deployment) -> tuple[Workflow, WorkflowVersion | None]
         workflow_id=row.id,
         version=row.version,
         definition_id=f"{row.key}:{row.version}",
-        digest=f"digest-of-{bpmn}",
+        digest=hashlib.sha256(bpmn.encode()).hexdigest(),
         bpmn=bpmn,
         input_schema=row.input_schema,
         topics=("create-tasks", bpmn) if bpmn.startswith("topic-") else (),
