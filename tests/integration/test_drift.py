@@ -158,6 +158,39 @@ async def test_a_row_that_cannot_be_read_is_made_anew(bench: Bench, kind: str) -
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        "spec = '[]'",
+        "spec = 'null', digest = ''",
+        "status = 'null'",
+        """status = '{"conditions": 3}'""",
+        """status = '{"conditions": [{"type": "Ready"}, 3]}'""",
+        """status = '{"conditions": [{"type": "Ready"}]}'""",
+        "kind = 'Strange' || kind",
+        "name = 'ghost'",
+    ],
+)
+async def test_a_memory_that_is_overwritten_holds_up_nothing(bench: Bench, change: str) -> None:
+    """Objects are told of anew; those that go do so with their rows."""
+    await bench.look(story())
+    await bench.tamper(f"UPDATE resources SET {change}")
+    report = await bench.look()
+    assert all(verdict.ready for verdict in report.verdicts.values())
+    async with bench.services.tasks.begin() as tx:
+        told = await tx.resources.all()
+    assert set(report.verdicts) == {(item.kind, item.namespace, item.name) for item in told}
+    assert all(item.status["conditions"] for item in told)
+
+    await bench.tamper(f"UPDATE resources SET {change}")
+    await bench.look("")
+
+    async with bench.services.tasks.begin() as tx:
+        assert [] == await tx.resources.all()
+        assert [] == await tx.commands.all()
+        assert [] == await tx.webhooks.client_apps()
+
+
+@pytest.mark.parametrize(
     "table", ["commands", "task_workflows", "event_workflows", "event_sources", "event_sinks"]
 )
 async def test_a_row_that_is_an_objects_only_by_its_word_goes(bench: Bench, table: str) -> None:

@@ -21,7 +21,8 @@ from taskloom.providers.files.credentials import CredentialFiles
 from taskloom.providers.files.follow import follow_folder
 from taskloom.providers.files.read import merge, read_folder
 from taskloom.reconcilers.reconcile import Report, reconcile
-from taskloom.reconcilers.snapshot import Snapshot
+from taskloom.reconcilers.snapshot import Declared, Snapshot
+from taskloom.resources.command import Command
 from taskloom.store.database import Database
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -446,6 +447,36 @@ async def test_rows_that_nothing_explains_go_where_it_is_looked(bench: Bench) ->
         assert ["file:Command/default/one", "kubernetes:Command/bank/lost"] == sorted(
             command.managed_by for command in await tx.commands.all()
         )
+
+
+async def test_what_others_made_just_now_is_not_swept(bench: Bench) -> None:
+    """Another operator may know an object that this one has not listed yet; it waits and looks."""
+    command = Command.model_validate(
+        {
+            "apiVersion": "taskloom.dev/v1alpha1",
+            "kind": "Command",
+            "metadata": {"name": "one", "namespace": "shop", "generation": 1},
+            "spec": {"topic": "one", "http": {"url": "http://h/"}},
+        }
+    )
+    await bench.reconcile(Snapshot(provider="kubernetes", resources=(Declared(resource=command),)))
+
+    async def look(since: datetime, **more: Any) -> tuple[bool, int]:
+        report = await bench.reconcile(Snapshot(provider="kubernetes", since=since, **more))
+        async with bench.services.tasks.begin() as tx:
+            return report.unsure, len(await tx.commands.all())
+
+    listed = datetime.now(UTC)
+    assert (True, 1) == await look(min(listed, bench.now))
+    async with bench.services.tasks.begin() as tx:
+        (stored,) = await tx.resources.all()
+        await tx.resources.remove(stored.kind, stored.namespace, stored.name)
+    assert (False, 1) == await look(listed)  # a row of which nothing is remembered
+    async with bench.services.tasks.begin() as tx:
+        await tx.resources.put(stored)
+    assert (False, 0) == await look(
+        min(listed, bench.now), gone=frozenset({("Command", "shop", "one")})
+    )
 
 
 async def test_what_the_api_made_keeps_its_key(bench: Bench) -> None:

@@ -142,18 +142,21 @@ def condition_to_json(condition: Condition) -> dict[str, Any]:
 
 
 def json_to_condition(value: Mapping[str, Any]) -> Condition | None:
-    """Read a condition from a status; None for a type that is not ours."""
+    """Read a condition from a status; None for a type that is not ours, or what is no condition."""
     if value.get("type") not in _TYPES:
         return None
     time = value.get("lastTransitionTime")
-    return Condition(
-        type=ConditionType(value["type"]),
-        status=ConditionStatus(value["status"]),
-        reason=value["reason"],
-        message=value.get("message", ""),
-        observed_generation=value.get("observedGeneration", 0),
-        last_transition_time=None if time is None else datetime.fromisoformat(time),
-    )
+    try:
+        return Condition(
+            type=ConditionType(value["type"]),
+            status=ConditionStatus(value["status"]),
+            reason=value["reason"],
+            message=value.get("message", ""),
+            observed_generation=value.get("observedGeneration", 0),
+            last_transition_time=None if time is None else datetime.fromisoformat(time),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 @lru_cache(maxsize=4096)  # of many objects at once most are of a few moments

@@ -13,7 +13,7 @@ from taskloom.reconcilers.issue import former_values, issue_credentials, with_is
 from taskloom.reconcilers.rotation import is_due, rotation_of
 from taskloom.reconcilers.run import Run
 from taskloom.reconcilers.settle import Plan
-from taskloom.reconcilers.statuses import Outlook
+from taskloom.reconcilers.statuses import Outlook, standing
 from taskloom.resources.client_app import ClientApp
 
 log = structlog.get_logger()
@@ -89,12 +89,13 @@ def _tell_rotations(run: Run, rows: list[Client], plan: Plan[Client]) -> None:
 async def drop_credentials(run: Run, outlook: Outlook) -> None:
     """Remove the Secrets that went with their ClientApp."""
     for stored in outlook.forgotten:
-        if stored.kind != "ClientApp" or stored.spec.get("deletionPolicy") == "Retain":
+        gone = standing(stored)
+        if not isinstance(gone, ClientApp) or gone.spec.deletion_policy == "Retain":
             continue
-        generated = (stored.spec.get("credentials") or {}).get("generated")
-        if generated is None or generated.get("creationPolicy") == "Orphan":
+        generated = gone.spec.credentials.generated
+        if generated is None or generated.creation_policy == "Orphan":
             continue
-        name = generated.get("secretName") or f"{stored.name}-credentials"
+        name = gone.spec.secret_name(stored.name)
         if any(
             app.spec.secret_name(desired.name) == name and desired.namespace == stored.namespace
             for desired, app in run.world.of(ClientApp)

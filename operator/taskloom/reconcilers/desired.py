@@ -1,6 +1,6 @@
 """Objects as they are wanted, and the world that a plan is made in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -67,7 +67,7 @@ class World:
     `gone` names the managers whose objects are no more, each with its deletion policy;
     `protected` those of which nothing is known just now.
     `sweeps` allows to remove what no object ever recorded explains, in the `namespaces` that are
-    looked at (None is all of them).
+    looked at (None is all of them), but for what `may_lack` an explanation still.
     """
 
     provider: str
@@ -78,6 +78,7 @@ class World:
     protected: frozenset[str] = frozenset()
     sweeps: bool = False
     namespaces: frozenset[str] | None = None
+    may_lack: Callable[[datetime | None], bool] = lambda _created_on: False
 
     def of(self, kind: type[R]) -> list[tuple[Desired, R]]:
         """List the wanted objects of a kind, the oldest first."""
@@ -95,8 +96,8 @@ class World:
             return None
         return item, item.resource
 
-    def leaving(self, manager: str, default: str) -> str | None:
-        """Tell by which policy a manager's rows go: Delete, Retain, or None if they stay."""
+    def leaving(self, manager: str, default: str, created_on: datetime | None = None) -> str | None:
+        """Tell by which policy a manager's row goes: Delete, Retain, or None if it stays."""
         if manager in self.gone:
             return self.gone[manager]
         if not manager.startswith(f"{self.provider}:") or manager in self.protected:
@@ -105,4 +106,4 @@ class World:
         if (kind, *rest.split("/", 1)) in self.desired:
             return None
         here = self.namespaces is None or rest.partition("/")[0] in self.namespaces
-        return default if self.sweeps and here else None
+        return default if self.sweeps and here and not self.may_lack(created_on) else None

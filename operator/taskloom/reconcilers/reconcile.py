@@ -51,6 +51,7 @@ class Report:
 
     `retry` asks for another one soon, as a part did not answer; `due` is when the next one is
     needed although nothing changes.
+    It is `unsure` if of something remembered it could not be told whether it is gone.
     `look` tells later what has changed without anybody declaring it.
     `released` names the leaving objects that nothing keeps from going any more.
     `engine_error` says that it was the engine or its database that did not answer, so that nothing
@@ -62,6 +63,7 @@ class Report:
     verdicts: Mapping[Key, Verdict]
     changes: int
     retry: bool = False
+    unsure: bool = False
     due: datetime | None = None
     released: frozenset[Key] = frozenset()
     look: Look | None = None
@@ -131,6 +133,7 @@ async def reconcile(
         verdicts=run.verdicts,
         changes=run.changes,
         retry=run.retry,
+        unsure=outlook.unsure,
         due=min((at for at in run.moments if at > now), default=None),
         released=run.released,
         look=partial(live.look, services),
@@ -290,6 +293,7 @@ def _log_changes(records: list[StoredResource], memory: Mapping[Key, StoredResou
 
 def _ready(record: StoredResource) -> tuple[str, str, str]:
     for condition in record.status.get("conditions", ()):
-        if condition["type"] == "Ready":
-            return (condition["status"], condition["reason"], condition["message"])
+        if condition.get("type") == "Ready":
+            status, reason, message = map(condition.get, ("status", "reason", "message"))
+            return (str(status), str(reason), str(message))
     return ("Unknown", "", "")

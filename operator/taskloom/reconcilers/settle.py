@@ -118,7 +118,9 @@ def settle(
     others = [row for row in rows if row.id not in own]
     managers = frozenset(item.desired.manager for item in wanted)
     leaving = {
-        row.id: "Delete" if row.managed_by in managers else world.leaving(row.managed_by, policy)
+        row.id: "Delete"
+        if row.managed_by in managers
+        else world.leaving(row.managed_by, policy, row.created_on)
         for row in others
     }
     remove = [row for row in others if leaving[row.id] == "Delete"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from taskloom.resources.base import Resource
 from taskloom.resources.problems import FieldProblem
@@ -12,6 +13,9 @@ Name = tuple[str, str]
 """Namespace and name."""
 FILE = "File"
 """Kind under which is told what is wrong with a file as a whole, or with what has no name."""
+
+SKEW = timedelta(seconds=10)
+"""By how much clocks may differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -79,6 +83,8 @@ class Snapshot:
     Objects that are `leaving` are deleted already, but kept from going until their rows are gone.
     What is outside of the `namespaces` (None is all of them), or is one of the objects that are
     `elsewhere` looked after, is left as it is.
+    What was made after `since` and is not among the `gone` may be there though the snapshot lacks
+    it: where others look after objects of the same cluster, they may know of it earlier.
     A `look` is a snapshot that is taken though nothing is known to have changed.
     """
 
@@ -94,6 +100,8 @@ class Snapshot:
     namespaces: frozenset[str] | None = None
     elsewhere: frozenset[Key] = frozenset()
     leaving: frozenset[Key] = frozenset()
+    gone: frozenset[Key] = frozenset()
+    since: datetime | None = None
     look: bool = False
 
     def is_elsewhere(self, key: Key) -> bool:
@@ -101,6 +109,12 @@ class Snapshot:
         return key in self.elsewhere or (
             self.namespaces is not None and key[1] not in self.namespaces
         )
+
+    def may_lack(self, created_on: datetime | None) -> bool:
+        """Tell whether what was made then may be there though it is not in the snapshot."""
+        if self.since is None:
+            return False
+        return created_on is None or created_on > self.since - SKEW
 
     def is_broken(self, file: str) -> bool:
         """Tell whether a file, or a folder above it, could not be read."""

@@ -30,12 +30,16 @@ Memory = Mapping[Key, StoredResource]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """A world, why some objects' newest form is refused, and where each object stands."""
+    """A world, why some objects' newest form is refused, and where each object stands.
+
+    It is `unsure` if it cannot be told of a remembered object whether it is gone.
+    """
 
     world: World
     refused: Mapping[Key, str] = field(default_factory=dict)
     places: Mapping[Key, str] = field(default_factory=dict)
     forgotten: tuple[StoredResource, ...] = ()
+    unsure: bool = False
     leaving: Mapping[Key, Desired] = field(default_factory=dict)
 
     def find(self, key: Key) -> Desired | None:
@@ -77,16 +81,22 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
         if declared.place is not None:
             places.setdefault(key, str(declared.place))
     forgotten = []
+    named = {*desired, *refused, *snapshot.leaving, *snapshot.gone}
+    unsure = {
+        key
+        for key, stored in memory.items()
+        if key not in named and snapshot.may_lack(stored.created_on)
+    } - snapshot.elsewhere
     for key, stored in memory.items():
-        if key in desired or snapshot.is_elsewhere(key):
+        if key in desired or key in unsure or snapshot.is_elsewhere(key):
             continue
         if key not in refused and key not in snapshot.leaving and _is_gone(stored, snapshot):
             forgotten.append(stored)
             continue
-        standing = _standing(stored)
-        if standing is not None:
+        form = standing(stored)
+        if form is not None:
             desired[key] = Desired(
-                resource=standing,
+                resource=form,
                 manager=manager_of(snapshot.provider, key),
                 generation=stored.generation,
                 created_on=stored.created_on,
@@ -110,12 +120,14 @@ def look_out(snapshot: Snapshot, memory: Memory, now: datetime) -> Outlook:
         - {manager_of(snapshot.provider, key_of(stored)) for stored in forgotten},
         sweeps=snapshot.complete and not snapshot.broken,
         namespaces=snapshot.namespaces,
+        may_lack=snapshot.may_lack,
     )
     return Outlook(
         world=world,
         refused={key: why for key, why in refused.items() if key not in snapshot.leaving},
         places=places,
         forgotten=tuple(forgotten),
+        unsure=bool(unsure),
         leaving=leaving,
     )
 
@@ -223,7 +235,7 @@ def _is_gone(stored: StoredResource, snapshot: Snapshot) -> bool:
     return not (file and snapshot.is_broken(file))
 
 
-def _standing(stored: StoredResource) -> Resource | None:
+def standing(stored: StoredResource) -> Resource | None:
     """Read a remembered object; None if it never was valid, or is not in this version."""
     kind = KINDS.get(stored.kind)
     if kind is None or not stored.digest:

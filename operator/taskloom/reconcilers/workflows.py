@@ -202,7 +202,9 @@ def _was_declared(row: Row) -> bool:
 
 
 def _is_left(world: World, row: Row) -> bool:
-    return row.managed_by == API or world.leaving(row.managed_by, "Retain") == "Retain"
+    return (
+        row.managed_by == API or world.leaving(row.managed_by, "Retain", row.created_on) == "Retain"
+    )
 
 
 def _model(world: World, desired: Desired, workflow: Workflow) -> str:

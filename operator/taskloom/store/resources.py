@@ -57,10 +57,15 @@ class JsonObject(Mapping[str, Any]):
 
 
 def read(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give a JSON object as a dict, read once."""
+    """Give a JSON object as a dict, read once; what somebody overwrote by another kind is empty."""
     if not isinstance(value, JsonObject):
         return value
-    made: dict[str, Any] = msgspec.json.decode(value.text)
+    made = msgspec.json.decode(value.text)
+    if not isinstance(made, dict):
+        return {}
+    conditions = made.get("conditions", ())
+    if not (isinstance(conditions, list) and all(isinstance(each, dict) for each in conditions)):
+        made.pop("conditions", None)
     return made
 
 

@@ -10,6 +10,7 @@
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -34,7 +35,7 @@ from taskloom.providers.kubernetes.scope import Scope
 from taskloom.providers.kubernetes.secrets import look_up
 from taskloom.providers.kubernetes.tell import Teller
 from taskloom.reconcilers.reconcile import Report
-from taskloom.reconcilers.snapshot import Key, Snapshot
+from taskloom.reconcilers.snapshot import SKEW, Key, Snapshot
 from taskloom.reconcilers.verdict import Verdict
 from taskloom.runtime.pulse import Pulse
 from taskloom.runtime.vitals import Vitals
@@ -116,6 +117,8 @@ class Follower:
         self._feed = Feed()
         self._missing: set[str] = set()  # kinds whose definitions are gone
         self._looking = False  # whether the next reconciliation is a look at everything
+        self._since: datetime | None = None  # when the last listing of everything began
+        self._unsure = False  # whether something may be gone that a listing will tell
         self._moment: datetime | None = None  # when the next reconciliation is due in any case
         self._glance = Glance(self._rhythm.glance)
         self._outages = Outages(surroundings.pulses, self._rhythm.grace)
@@ -176,11 +179,16 @@ class Follower:
             listed_well, well = well, await self._attempt() and well
             failures = 0 if well else failures + 1
             pause = min(rhythm.retry * 2 ** min(failures, 10) / 2, rhythm.longest_retry)
-            if not listed_well:
-                look = clock() + pause
+            look = min(look, self._doubt_ends(listed_at)) if listed_well else clock() + pause
             due = look if well else min(look, clock() + pause)
             if self._moment is not None:
                 due = min(due, clock() + (self._moment - self._now()).total_seconds())
+
+    def _doubt_ends(self, listed_at: float) -> float:
+        """Give the moment from which a listing tells whether something is gone."""
+        if not self._unsure:
+            return math.inf
+        return listed_at + SKEW.total_seconds() + self._rhythm.retry
 
     async def _take_burst(self) -> tuple[bool, bool]:
         """Take news until it is quiet; tell if what is declared changed, and if news were missed.
@@ -233,7 +241,7 @@ class Follower:
             log.warning("kubernetes.reconcile-later", error=error.message)
             return "put_off"
         judged = dict(self._mirror.selected())
-        snapshot = replace(self._mirror.snapshot(), look=self._looking)
+        snapshot = replace(self._mirror.snapshot(), look=self._looking, since=self._since)
         try:
             report = await self._reconciled(snapshot)
         except Temporary as error:
@@ -249,7 +257,7 @@ class Follower:
             return "failed"
         if report.engine_error:
             await self._put_off(judged, Reason.ENGINE_UNAVAILABLE, report.engine_error)
-        self._moment, self._looking = report.due, False
+        self._moment, self._looking, self._unsure = report.due, False, report.unsure
         for kind, _, _ in report.repaired:
             self._meters.repaired.labels(kind).inc()
         self._announce_remade(judged, report.remade)
@@ -363,7 +371,7 @@ class Follower:
 
         What could not be listed stays as it is.
         """
-        well = True
+        well, began = True, self._now()
         for type_ in OURS.values():
             for place in self._scope.places:
                 well &= await self._list(type_, place)
@@ -372,6 +380,7 @@ class Follower:
                 for place in self._scope.places:
                     well &= await self._list(type_, place)
         if well:
+            self._since = began
             self._meters.listed_at.set(self._now().timestamp())
         return well
 

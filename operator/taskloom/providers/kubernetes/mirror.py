@@ -184,6 +184,7 @@ class Mirror:
         for key, gone in list(self._gone.items()):
             if key[0] == kind and place in (None, key[1]) and gone <= version:
                 del self._gone[key]
+        self._gone |= dict.fromkeys(lost, version)
         self._listed[kind, place] = version
         self._stale |= bool(lost)
         return bool(lost)
@@ -215,6 +216,7 @@ class Mirror:
                 None if self._scope.namespaces is None else frozenset(self._scope.namespaces)
             ),
             elsewhere=frozenset(self._objects) - {key for key, _ in selected},
+            gone=frozenset(self._gone),
             leaving=frozenset(key for key, seen in selected if seen.deleted and key[0] == HELD),
         )
 
