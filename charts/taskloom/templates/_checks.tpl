@@ -1,3 +1,17 @@
+{{/* Values that the first chart did not have: --reuse-values brings a release's own, without these. */}}
+{{- define "taskloom.complete" -}}
+{{- $callers := dict "enabled" true "audience" "taskloom" "eventPosters" list -}}
+{{- $connectors := dict "pool" "default" "dedicated" (dict "enabled" false) -}}
+{{- range $part, $defaults := dict "callers" $callers "connectors" $connectors -}}
+{{- $_ := set $.Values $part (index $.Values $part | default dict) -}}
+{{- range $name, $default := $defaults -}}
+{{- if not (hasKey (index $.Values $part) $name) -}}
+{{- $_ := set (index $.Values $part) $name $default -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What the schema cannot say: values that need each other. */}}
 
 {{- define "taskloom.external" -}}
