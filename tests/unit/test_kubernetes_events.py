@@ -46,7 +46,7 @@ READY = status(Ready="True/Reconciled/")
             [("KeyConflict", "`pack` is taken", True)],
         ),
         (status(Ready="False/KeyConflict/a"), status(Ready="False/KeyConflict/b"), []),
-        (READY, status(Ready="True/Suspended/"), [("Suspended", "it is in force", False)]),
+        (READY, status(Ready="True/Suspended/"), [("Suspended", "it is suspended", False)]),
         (
             READY,
             status(Ready="Unknown/DatabaseUnavailable/down"),

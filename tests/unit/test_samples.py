@@ -66,3 +66,14 @@ def test_the_full_samples_of_a_kind_are_accepted(kind: str) -> None:
 
         assert isinstance(made, Resource), made
         assert kind == made.kind
+
+
+def test_all_samples_may_be_applied_together() -> None:
+    """No two are the same object, so `kubectl apply --recursive` takes them in any order."""
+    named = [
+        (document["kind"], document["metadata"]["name"])
+        for path in SAMPLES.parent.glob("**/*.yaml")
+        for document in yaml.safe_load_all(path.read_text())
+    ]
+
+    assert len(named) == len(set(named))

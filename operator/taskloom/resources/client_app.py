@@ -175,8 +175,7 @@ class ClientApp(Resource):
             Column(
                 name="Rotation",
                 path=".status.credentials.nextRotationTime",
-                type="date",
-                priority=1,
+                priority=1,  # a text: kubectl shows no date that is to come
             )
         ),
     )

@@ -83,7 +83,8 @@ def _new_secrets(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | N
 
 
 def _note(condition: Mapping[str, Any]) -> str:
-    text = str(condition.get("message") or "it is in force")
+    fine = "it is suspended" if condition.get("reason") == "Suspended" else "it is in force"
+    text = str(condition.get("message") or fine)
     return text if len(text) <= _LONGEST_NOTE else text[: _LONGEST_NOTE - 1] + "…"
 
 
