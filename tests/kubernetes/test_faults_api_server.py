@@ -25,7 +25,7 @@ def command(name: str) -> Json:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """Run a control plane whose API server may be stopped and whose definitions may go."""
     plane = ControlPlane(tmp_path_factory.mktemp("plane"))
