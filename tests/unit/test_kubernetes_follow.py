@@ -78,7 +78,7 @@ class Plant:
     snapshots: list[Snapshot] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     due: list[datetime | None] = field(default_factory=list)
-    running: bool = False  # whether instances of deleted workflows run
+    running: bool = False  # whether instances of workflows run
     look: Look | None = None
     meters: Meters = field(default_factory=Meters)
     vitals: Vitals = field(default_factory=Vitals)
@@ -100,7 +100,8 @@ class Plant:
             desired = Desired(
                 resource=resource, manager="test", generation=generation, created_on=NOW
             )
-            verdicts[resource.key] = programmed(desired, {})
+            fields = {"runningInstances": int(self.running)} if resource.kind == "Workflow" else {}
+            verdicts[resource.key] = programmed(desired, fields)
         due = self.due.pop(0) if self.due else None
         return Report(verdicts=verdicts, changes=0, due=due, released=released, look=self.look)
 
@@ -462,8 +463,8 @@ async def test_a_report_names_when_the_next_is_due() -> None:
 
 
 async def test_a_workflow_that_goes_with_its_rows_waits_for_them() -> None:
-    """It is held when it is applied; deleted, it is told of and goes once it is released."""
-    plant = Plant()
+    """It is held while instances run; deleted, it is told of and goes once it is released."""
+    plant = Plant(running=True)
     held = workflow("buy", "models")
     held["spec"]["deletionPolicy"] = "Delete"
     plant.cluster.put(held)
@@ -474,7 +475,6 @@ async def test_a_workflow_that_goes_with_its_rows_waits_for_them() -> None:
         kept = plant.cluster.find("Workflow", "shop", "keep")
         assert kept is not None
         assert "finalizers" not in kept["metadata"]
-        plant.running = True
         seen = len(plant.snapshots)
         plant.cluster.drop("Workflow", "shop", "buy")
         plant.cluster.drop("Workflow", "shop", "keep")
@@ -490,14 +490,13 @@ async def test_a_workflow_that_goes_with_its_rows_waits_for_them() -> None:
 
 async def test_a_policy_changed_while_it_waits_lets_a_workflow_go() -> None:
     """The change of a deleted object is seen like any other."""
-    plant = Plant()
+    plant = Plant(running=True)
     held = workflow("buy", "models")
     held["spec"]["deletionPolicy"] = "Delete"
     plant.cluster.put(held)
 
     async with plant.following():
         await until(lambda: plant.ready("buy", "Workflow") is not None)
-        plant.running = True
         plant.cluster.drop("Workflow", "shop", "buy")
         await until(lambda: bool(plant.snapshots[-1].leaving))
         plant.running = False  # the reconcilers release what is retained
