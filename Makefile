@@ -113,7 +113,7 @@ bench: $(VENV)/.dev ## Measure: events in, and the way to a webhook
 
 .PHONY: bench-operator
 bench-operator: $(VENV)/.dev real ## Measure: 10,000 objects on a real API server (OBJECTS=n)
-	$(BIN)/python bench/controller.py --objects $(or $(OBJECTS),10000)
+	$(BIN)/python -m bench.controller --objects $(or $(OBJECTS),10000)
 
 .PHONY: format
 format: $(VENV)/.dev ## Format and fix what can be fixed

@@ -3,6 +3,8 @@
 Half of the objects are ClientApps, half WebhookSubscriptions of theirs.  They are applied while
 the controller runs; then it is restarted; then single objects are changed.
 PATCHes are counted by the API server.  Ends with status 1 if a bound is broken.
+
+    python -m bench.controller --objects 10000
 """
 
 import argparse
@@ -19,15 +21,11 @@ from pathlib import Path
 import httpx
 from cryptography.fernet import Fernet
 
-_ROOT = Path(__file__).parents[1]
-sys.path.append(str(_ROOT))
-
-from server import machine  # noqa: E402 - after the path
-
-from taskloom.store.embedded_postgres import EmbeddedPostgres  # noqa: E402
-from tests.real.kubernetes.api import Api, Json, Refusal, connect  # noqa: E402
-from tests.real.kubernetes.control_plane import ControlPlane  # noqa: E402
-from tests.real.kubernetes.crowd import (  # noqa: E402
+from bench.server import machine
+from taskloom.store.embedded_postgres import EmbeddedPostgres
+from tests.real.kubernetes.api import Api, Json, Refusal, connect
+from tests.real.kubernetes.control_plane import ControlPlane
+from tests.real.kubernetes.crowd import (
     count_ready,
     create_all,
     crowd,
@@ -36,8 +34,9 @@ from tests.real.kubernetes.crowd import (  # noqa: E402
     peak_memory,
     processor_seconds,
 )
-from tests.real.kubernetes.operator import Operator  # noqa: E402
+from tests.real.kubernetes.operator import Operator
 
+_ROOT = Path(__file__).parents[1]
 NAMESPACE = "default"
 KINDS = ("ClientApp", "WebhookSubscription")
 PATCHES, PATCHES_AFTER_RESTART, MEGABYTES = 1.1, 0, 300

@@ -536,6 +536,32 @@ async def test_what_changes_without_being_declared_is_told() -> None:
     assert written + 1 == plant.cluster.count("apply-status")
 
 
+async def test_a_workflow_that_could_not_be_held_is_held_by_the_next_reconciliation() -> None:
+    """That instances run is told once: what then fails is tried again all the same."""
+    plant = Plant()
+    held = workflow("buy", "models")
+    held["spec"]["deletionPolicy"] = "Delete"
+    plant.cluster.put(held)
+    results: list[dict[Key, Verdict]] = []
+
+    async def look() -> Mapping[Key, Verdict]:
+        return results.pop(0) if results else {}
+
+    plant.look = look
+    async with plant.following():
+        await until(lambda: plant.ready("buy", "Workflow") is not None)
+        resource = plant.snapshots[-1].resources[0].resource
+        desired = Desired(resource=resource, manager="test", generation=1, created_on=NOW)
+        plant.cluster.fail("set-finalizers", Forbidden())
+        plant.running = True
+        results.append({resource.key: programmed(desired, {"runningInstances": 1})})
+        await until(
+            lambda: (
+                "finalizers" in (plant.cluster.find("Workflow", "shop", "buy") or {})["metadata"]
+            )
+        )
+
+
 async def test_metrics_show_how_the_objects_stand() -> None:
     """Objects by kind and readiness, when everything was reconciled, and nothing that waits."""
     plant = Plant()

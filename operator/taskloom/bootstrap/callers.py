@@ -16,8 +16,8 @@ async def cluster_callers(settings: Settings) -> AsyncIterator[ClusterCallers | 
         yield None
         return
     try:
-        # Only who has a cluster needs what is imported here; it is an extra.
-        from taskloom.providers.kubernetes import pod, reviews  # noqa: PLC0415
+        # An extra (kubernetes), which only who has a cluster has.
+        from taskloom.providers.kubernetes import pod, reviews  # noqa: PLC0415 - extra
     except ModuleNotFoundError as error:
         raise Permanent(
             f"TASKLOOM_KUBERNETES_CALLERS needs the package {error.name}: "

@@ -182,9 +182,9 @@ def _controller_services(parts: Parts) -> Mapping[str, Service]:
 
 def _follow_cluster(parts: Parts) -> Service:
     try:
-        # Only who has a cluster needs what is imported here; it is an extra.
-        from taskloom.providers.kubernetes import dedicate, meters, operate, scope  # noqa: PLC0415
-        from taskloom.providers.kubernetes import follow as following  # noqa: PLC0415
+        # An extra (kubernetes), which only who has a cluster has.
+        from taskloom.providers.kubernetes import dedicate, meters, operate, scope  # noqa: PLC0415 - extra
+        from taskloom.providers.kubernetes import follow as following  # noqa: PLC0415 - extra
     except ModuleNotFoundError as error:
         raise Permanent(
             f"--kubernetes needs the package {error.name}: pip install 'taskloom[kubernetes]'."

@@ -36,7 +36,7 @@ async def serve(
         door = health = None
         if "api" in settings.roles or settings.health_port is not None:
             # Who answers nobody does without all that is needed for it, and its memory.
-            from taskloom.bootstrap import door as doors  # noqa: PLC0415
+            from taskloom.bootstrap import door as doors  # noqa: PLC0415 - memory
 
             door = stack.enter_context(doors.bind(settings)) if "api" in settings.roles else None
             health = doors.bind_health(settings)

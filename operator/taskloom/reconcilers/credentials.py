@@ -34,5 +34,5 @@ class CredentialStore(Protocol):
         ...
 
     async def remove(self, namespace: str, name: str) -> None:
-        """Forget a Secret's values; none is no error."""
+        """Forget a Secret's values, where nobody else sees to that; none is no error."""
         ...

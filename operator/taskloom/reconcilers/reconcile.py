@@ -27,11 +27,7 @@ from taskloom.reconcilers.runners import HTTP_ONLY, Runners
 from taskloom.reconcilers.snapshot import Key, Snapshot
 from taskloom.reconcilers.statuses import Outlook, key_of, look_out, remember
 from taskloom.reconcilers.task_mappings import plan_task_mappings
-from taskloom.reconcilers.verdict import (
-    Verdict,
-    drifted,
-    refused,
-)
+from taskloom.reconcilers.verdict import Verdict, drifted, refused
 from taskloom.reconcilers.webhook_subscriptions import plan_subscriptions
 from taskloom.resources.event_mapping import EventMapping
 from taskloom.resources.event_sink import EventSink

@@ -210,7 +210,8 @@ def _in_turn(
                 break
             turn += ring
             owners |= {claim: item for item in ring if (claim := _wish(item, claim_of)) is not None}
-            still = [item for item in waiting if item not in ring]
+            exchanged = {item.row_id for item in ring}
+            still = [item for item in waiting if item.row_id not in exchanged]
         waiting = still
     blocked = {
         item.row_id: _spoken(owners[claim].desired.manager)
@@ -230,15 +231,15 @@ def _ring(
     claim_of: Callable[[R], str | None],
 ) -> list[Want[R]]:
     """Find some who each want the key that the next one has, and the last one that of the first."""
+    everybody = {item.row_id for item in waiting}
     for first in waiting:
-        ring, item = [first], first
+        ring, item = {first.row_id: first}, first
         while (wish := _wish(item, claim_of)) is not None and (owner := owners.get(wish)):
             if owner is first:
-                return ring
-            if owner in ring or owner not in waiting:
+                return list(ring.values())
+            if owner.row_id in ring or owner.row_id not in everybody:
                 break
-            ring.append(owner)
-            item = owner
+            ring[owner.row_id] = item = owner
     return []
 
 

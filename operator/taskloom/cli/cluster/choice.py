@@ -140,8 +140,8 @@ def is_about_cluster(call: typer.Context, *options: object, environment: bool = 
 async def reach(choice: Choice) -> AsyncIterator[Reached]:
     """Open a client of the chosen cluster."""
     try:
-        # Only who has a cluster needs what is imported here; it is an extra.
-        from taskloom.providers.kubernetes.hand import by_hand, load_access  # noqa: PLC0415
+        # An extra (kubernetes), which only who has a cluster has.
+        from taskloom.providers.kubernetes.hand import by_hand, load_access  # noqa: PLC0415 - extra
     except ModuleNotFoundError as error:
         raise Permanent(
             f"A cluster needs the package {error.name}: pip install 'taskloom[kubernetes]'."

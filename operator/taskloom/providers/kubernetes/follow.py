@@ -345,7 +345,8 @@ class Follower:
             if verdicts:
                 await self._tell(judged, verdicts)
                 here = {key: seen for key in verdicts if (seen := self._mirror.seen(key))}
-                await keep_finalizers(self._cluster, self._mirror, here, verdicts)
+                if not await keep_finalizers(self._cluster, self._mirror, here, verdicts):
+                    self._feed.ask()  # a reconciliation tries again until it stands
 
     def _beat(self) -> None:
         """Show a sign of life; where looks are rare it need not be often."""
