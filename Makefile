@@ -47,12 +47,16 @@ lint: $(VENV)/.dev ## ruff, mypy, import-linter
 REAL := $(if $(TASKLOOM_TEST_KUBECONFIG),,real)
 
 .PHONY: pytest
-pytest: $(VENV)/.dev $(REAL) ## All tests
+pytest: $(VENV)/.dev engines $(REAL) ## All tests
 	$(BIN)/pytest
 
 .PHONY: real
-real: ## Build what tests run for real (etcd, kube-apiserver, ...), once
+real: ## Build what tests run for real of Kubernetes (etcd, kube-apiserver, ...), once
 	@tests/real/kubernetes/build.sh
+
+.PHONY: engines
+engines: ## Build the workflow engines that tests run for real (Camunda 7, Operaton), once
+	@tests/real/engines/build.sh
 
 .PHONY: kubernetes
 kubernetes: $(VENV)/.dev $(REAL) ## Only the tests on a real Kubernetes API server

@@ -149,7 +149,7 @@ def test_a_killed_test_run_leaves_nothing_behind(tmp_path: Path) -> None:
     """A program ends with the process that started it, however that one ends."""
     script = (
         "import sys, time, pathlib\n"
-        "from tests.real.kubernetes.process import Process\n"
+        "from tests.real.process import Process\n"
         "process = Process(['/bin/sleep', '600'], pathlib.Path(sys.argv[1]))\n"
         "print(process.pid, flush=True)\n"
         "time.sleep(600)\n"

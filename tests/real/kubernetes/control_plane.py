@@ -19,7 +19,7 @@ import httpx
 
 from tests.real.kubernetes.parts import part
 from tests.real.kubernetes.pki import Pki, make_pki
-from tests.real.kubernetes.process import NotStarted, Process
+from tests.real.process import NotStarted, Process
 
 _START_SECONDS = 90.0
 _TRIES = 3

@@ -15,11 +15,11 @@ import httpx
 from tests.real.kubernetes.api import Refusal, connect
 from tests.real.kubernetes.control_plane import ControlPlane
 from tests.real.kubernetes.parts import node_part
-from tests.real.kubernetes.process import NotStarted, Process
 from tests.real.node import configuration
 from tests.real.node.image import Images
 from tests.real.node.room import ADDRESS, Room
 from tests.real.node.tools import Tools
+from tests.real.process import NotStarted, Process
 
 _NAME = "node"
 _SECONDS = 60.0

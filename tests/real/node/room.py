@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.real.kubernetes.process import Process
 from tests.real.node.tools import Tools
+from tests.real.process import Process
 
 # Of 198.18.0.0/15, which is set aside for tests and is nobody's network.
 MACHINE_ADDRESS = "198.18.77.1"

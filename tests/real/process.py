@@ -1,4 +1,4 @@
-"""One program of a control plane: started, waited for, stopped by its process id."""
+"""One program that runs beside the tests: started, waited for, stopped by its process id."""
 
 import asyncio
 import contextlib
