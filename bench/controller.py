@@ -124,6 +124,7 @@ async def measure(count: int, folder: Path) -> bool:
             key=key,
             folder=folder / name,
             roles=roles,
+            settings={"HEALTH_PORT": "0"} if roles == "controller" else None,  # as in the chart
         )
 
     operator, with_api = operator_of("alone", "controller"), operator_of("both", "controller,api")

@@ -216,7 +216,6 @@ def _follow_cluster(parts: Parts) -> Service:
     runners = runners_of(parts, no_pods=no_pods, problems=problems)
 
     async def follow() -> None:
-        _collect_rarely()
         await operate.operate(
             wanted,
             lambda lease, holds: _leading(parts, lease, holds, runners),
