@@ -123,7 +123,7 @@ class RealEngine:
             settings["engine.basic-auth"] = "true"
         return [f"--{name}={value}" for name, value in settings.items()]
 
-    def _database_settings(self) -> Mapping[str, str]:
+    def _database_settings(self) -> dict[str, str]:
         if self._database is None:
             return {
                 "spring.datasource.url": "jdbc:h2:mem:engine;DB_CLOSE_DELAY=-1",
