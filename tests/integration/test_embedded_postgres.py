@@ -52,6 +52,16 @@ async def _until_another_answers(database: Database, folder: Path, killed: int) 
             await asyncio.sleep(0.05)
 
 
+async def test_a_port_in_the_environment_is_not_its_own(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PGPORT, which tells where another server listens, does not lead away from it."""
+    monkeypatch.setenv("PGPORT", "1")
+    database = Database(server.url)
+    await database.ping()
+    await database.close()
+
+
 async def test_a_killed_server_is_started_again(server: EmbeddedPostgres, tmp_path: Path) -> None:
     """While it is kept running, a server that was killed is back within seconds."""
     database = Database(server.url)

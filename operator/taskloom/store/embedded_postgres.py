@@ -1,7 +1,7 @@
 """A PostgreSQL of our own in a folder, from the binaries that the wheel brings.
 
-It listens on a Unix socket only.  It outlives a killed Taskloom on purpose:
-the next start finds it running and goes on with it.
+It listens on a Unix socket, and on no address unless its settings say so.
+It outlives a killed Taskloom on purpose: the next start finds it running and goes on with it.
 The other way round, a server that was killed is started again while Taskloom runs.
 """
 
@@ -26,6 +26,7 @@ from taskloom.errors import Permanent, Unavailable
 log = structlog.get_logger()
 
 _SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes, the socket's own name included
+_PORT = "5432"
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 _LOOK_SECONDS = 0.5
@@ -53,7 +54,8 @@ class EmbeddedPostgres:
     def url_of(self, database: str) -> str:
         """Give the URL of another database on this server."""
         host = quote(str(self._socket_folder), safe="")
-        return f"postgresql+psycopg://taskloom@/{database}?host={host}"
+        port = self._settings.get("port", _PORT)  # in the socket's name, too
+        return f"postgresql+psycopg://taskloom@/{database}?host={host}&port={port}"
 
     async def start(self) -> None:
         """Make the cluster if there is none, start the server if it does not run."""
