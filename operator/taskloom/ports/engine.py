@@ -7,7 +7,7 @@ the ledger of external tasks keep the effects exactly-once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
@@ -60,6 +60,29 @@ class StartRequest:
     variables: Mapping[str, Any]
     business_key: str | None = None
     definition_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message for whoever waits for it: one waiting place, or the start event of one workflow.
+
+    What is given of business key, instance and `correlation` (variables that the waiting instance
+    must have) narrows down who is meant.
+    """
+
+    name: str
+    business_key: str | None = None
+    instance_id: str | None = None
+    correlation: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)  # set where it arrives
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correlation:
+    """Where a message went."""
+
+    instance_id: str
+    started: bool  # a new instance rather than a waiting one
 
 
 class InstanceState(StrEnum):
@@ -268,6 +291,22 @@ class WorkflowEngine(Protocol):
         self, task_id: str, variables: Mapping[str, Any], *, tx: Transaction | None = None
     ) -> Outcome:
         """Finish a user task and let its instance go on."""
+        ...
+
+    async def correlate(self, message: Message, *, tx: Transaction | None = None) -> Correlation:
+        """Hand a message to the one who waits for it; a waiting instance goes before a start event.
+
+        Raises `NotFound` if nobody waits for it, `Conflict` if more than one does.
+        """
+        ...
+
+    async def signal(
+        self, name: str, variables: Mapping[str, Any], *, tx: Transaction | None = None
+    ) -> None:
+        """Tell a signal to all who wait for it, and start each workflow that begins with it.
+
+        Only a workflow's latest version counts.  Nobody waiting is no error.
+        """
         ...
 
     async def delete_instances(

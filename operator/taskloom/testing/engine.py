@@ -32,6 +32,7 @@ from taskloom.errors import Conflict, NotFound, TaskloomError, Unprocessable
 from taskloom.ports.engine import (
     ActivityRecord,
     ChangeKind,
+    Correlation,
     Deployment,
     EngineChange,
     EngineUserTask,
@@ -39,6 +40,7 @@ from taskloom.ports.engine import (
     Incident,
     Instance,
     InstanceState,
+    Message,
     ModelSummary,
     Outcome,
     StartRequest,
@@ -165,6 +167,15 @@ class InMemoryEngine:
         )
         await self._move(live, state, [(instance_id, Begin())])
         return self._rows.instances[instance_id]
+
+    async def correlate(self, message: Message, *, tx: Transaction | None = None) -> Correlation:
+        """Hand a message to the one who waits for it: nobody can yet."""
+        raise NotFound(f"Nobody waits for the message {message.name}.")
+
+    async def signal(
+        self, name: str, variables: Mapping[str, Any], *, tx: Transaction | None = None
+    ) -> None:
+        """Tell a signal to all who wait for it: nobody can yet."""
 
     async def delete_instances(
         self, instance_ids: Sequence[str], reason: str, *, tx: Transaction | None = None

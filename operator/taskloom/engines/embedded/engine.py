@@ -28,6 +28,7 @@ from taskloom.errors import Invalid, NotFound, TaskloomError
 from taskloom.ids import new_id
 from taskloom.ports.engine import (
     ActivityRecord,
+    Correlation,
     Deployment,
     EngineChange,
     EngineUserTask,
@@ -35,6 +36,7 @@ from taskloom.ports.engine import (
     Incident,
     Instance,
     InstanceState,
+    Message,
     ModelSummary,
     Outcome,
     StartRequest,
@@ -141,6 +143,15 @@ class EmbeddedEngine:
             started_at=now,
             ended_at=now if ending else None,
         )
+
+    async def correlate(self, message: Message, *, tx: AnyTransaction | None = None) -> Correlation:
+        """Hand a message to the one who waits for it: nobody can yet."""
+        raise NotFound(f"Nobody waits for the message {message.name}.")
+
+    async def signal(
+        self, name: str, variables: Mapping[str, Any], *, tx: AnyTransaction | None = None
+    ) -> None:
+        """Tell a signal to all who wait for it: nobody can yet."""
 
     async def delete_instances(
         self, instance_ids: Sequence[str], reason: str, *, tx: AnyTransaction | None = None
