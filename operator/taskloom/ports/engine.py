@@ -151,7 +151,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """Work that stopped and waits for an operator."""
+    """Work that stopped and waits for an operator; a start that failed has no instance: ""."""
 
     id: str
     instance_id: str

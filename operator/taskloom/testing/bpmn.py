@@ -55,3 +55,59 @@ def timer(kind: str, value: str) -> str:
     """Make a timer's event definition; `kind` is timeDate, timeDuration or timeCycle."""
     inner = f'<{kind} xsi:type="tFormalExpression">{escape(value)}</{kind}>'
     return f"<timerEventDefinition>{inner}</timerEventDefinition>"
+
+
+def cause(kind: str, reference: str | None = None, attributes: str = "", inside: str = "") -> str:
+    """Make an event definition of a kind (message, signal, escalation, error) and what it names."""
+    named = "" if reference is None else f' {kind}Ref="{reference}"'
+    return f"<{kind}EventDefinition{named} {attributes}>{inside}</{kind}EventDefinition>"
+
+
+def start_event(id_: str, definition: str, *, interrupting: bool = True) -> str:
+    """Make a start event that begins by something."""
+    kept = "" if interrupting else ' isInterrupting="false"'
+    return f'<startEvent id="{id_}"{kept}>{definition}</startEvent>'
+
+
+def catch_event(id_: str, definition: str) -> str:
+    """Make an intermediate event that waits."""
+    return f'<intermediateCatchEvent id="{id_}">{definition}</intermediateCatchEvent>'
+
+
+def throw_event(id_: str, definition: str) -> str:
+    """Make an intermediate event that does something."""
+    return f'<intermediateThrowEvent id="{id_}">{definition}</intermediateThrowEvent>'
+
+
+def boundary_event(id_: str, host: str, definition: str, *, interrupting: bool = True) -> str:
+    """Make an event on the boundary of `host`."""
+    kept = "" if interrupting else ' cancelActivity="false"'
+    return f'<boundaryEvent id="{id_}" attachedToRef="{host}"{kept}>{definition}</boundaryEvent>'
+
+
+def sub_process(id_: str, *parts: str, handler: bool = False) -> str:
+    """Make a sub-process; a `handler` is an event sub-process."""
+    triggered = ' triggeredByEvent="true"' if handler else ""
+    return f'<subProcess id="{id_}"{triggered}>{"".join(parts)}</subProcess>'
+
+
+def several(
+    *,
+    sequential: bool = False,
+    number: str | None = None,
+    collection: str | None = None,
+    item: str | None = None,
+    until: str | None = None,
+) -> str:
+    """Make the marker of an activity that is done several times."""
+    attributes = ' isSequential="true"' if sequential else ""
+    if collection is not None:
+        attributes += f' camunda:collection="{escape(collection)}"'
+    if item is not None:
+        attributes += f' camunda:elementVariable="{item}"'
+    inner = "" if number is None else f"<loopCardinality>{escape(number)}</loopCardinality>"
+    if until is not None:
+        inner += f"<completionCondition>{escape(until)}</completionCondition>"
+    return (
+        f"<multiInstanceLoopCharacteristics{attributes}>{inner}</multiInstanceLoopCharacteristics>"
+    )

@@ -5,33 +5,36 @@ It joins no transaction, and nothing in it survives the process.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from itertools import count
 from typing import Any
 
-from taskloom.engines.embedded.drive import Batch, Clockwork, Definition, Live, drive
+from taskloom.engines.embedded.correlating import has_all
+from taskloom.engines.embedded.drive import Clockwork, Definition, Live, drive, new_instance
+from taskloom.engines.embedded.iso8601 import next_of_cycle
 from taskloom.engines.embedded.model import Binding, Process
 from taskloom.engines.embedded.parse import parse_bpmn
 from taskloom.engines.embedded.scopes import visible_variables
+from taskloom.engines.embedded.start_events import already_begins, start_timers, subscribed
 from taskloom.engines.embedded.state import (
     Begin,
     Complete,
     Fail,
     Fire,
     NewCall,
-    NewTimer,
+    NewSubscription,
     State,
+    SubscriptionKind,
     Terminate,
     Thrown,
     Trigger,
     Withdraw,
+    dump_variables,
 )
 from taskloom.errors import Conflict, NotFound, TaskloomError, Unprocessable
 from taskloom.ports.engine import (
     ActivityRecord,
-    ChangeKind,
     Correlation,
     Deployment,
     EngineChange,
@@ -39,51 +42,13 @@ from taskloom.ports.engine import (
     ExternalTask,
     Incident,
     Instance,
-    InstanceState,
     Message,
     ModelSummary,
     Outcome,
     StartRequest,
     Transaction,
 )
-
-
-@dataclass(slots=True)
-class _Task:
-    """An external task and its lock."""
-
-    live: Live
-    element: str
-    topic: str
-    available_at: datetime
-    worker_id: str | None = None
-    retries: int | None = None
-
-
-@dataclass(slots=True)
-class _Stopped:
-    """An incident and what a retry gives back."""
-
-    incident: Incident
-    task_id: str | None = None
-    timer: NewTimer | None = None
-    live: Live | None = None
-
-
-@dataclass(slots=True)
-class _Rows:
-    """What a database would hold."""
-
-    definitions: list[tuple[Definition, Process, str]] = field(default_factory=list)
-    instances: dict[str, Instance] = field(default_factory=dict)
-    lives: dict[str, Live] = field(default_factory=dict)
-    states: dict[str, State] = field(default_factory=dict)
-    external: dict[str, _Task] = field(default_factory=dict)
-    user: dict[str, EngineUserTask] = field(default_factory=dict)
-    timers: list[tuple[Live, NewTimer]] = field(default_factory=list)
-    history: list[tuple[str, str | None, ActivityRecord]] = field(default_factory=list)
-    stopped: dict[str, _Stopped] = field(default_factory=dict)
-    changes: dict[str, EngineChange] = field(default_factory=dict)
+from taskloom.testing.engine_rows import Due, Rows, Task
 
 
 class InMemoryEngine:
@@ -93,8 +58,7 @@ class InMemoryEngine:
 
     def __init__(self, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
-        self._rows = _Rows()
-        self._numbers = count(1)
+        self._rows = Rows()
 
     def joins(self, tx: Transaction) -> bool:
         """Join nothing."""
@@ -117,8 +81,13 @@ class InMemoryEngine:
             definition = versions[-1][0]
         else:
             version = versions[-1][0].version + 1 if versions else 1
-            definition = Definition(id=self._new_id(), workflow_key=workflow_key, version=version)
+            definition = Definition(
+                id=self._rows.new_id(), workflow_key=workflow_key, version=version
+            )
+            start_timers(process, definition.id, self._now())  # fails before anything is kept
+            self._claim_messages(workflow_key, process)
             self._rows.definitions.append((definition, process, digest))
+            self._rows.begin_by_events(workflow_key, self._now())
         return Deployment(
             workflow_key=workflow_key,
             version=definition.version,
@@ -134,9 +103,12 @@ class InMemoryEngine:
         running = {self._rows.lives[id_].definition_id for id_ in self._rows.states}
         if running & set(definition_ids):
             raise Conflict("Instances of the definition are running.")
-        self._rows.definitions = [
-            each for each in self._rows.definitions if each[0].id not in definition_ids
-        ]
+        before = self._rows.definitions
+        self._rows.definitions = [each for each in before if each[0].id not in definition_ids]
+        latest = {d.workflow_key: d.id for d, _, _ in before}  # the last one of each
+        for workflow_key, definition_id in latest.items():
+            if definition_id in definition_ids:
+                self._rows.begin_by_events(workflow_key, self._now())
 
     # -- instances ---------------------------------------------------------------------------
 
@@ -146,36 +118,58 @@ class InMemoryEngine:
             if (live.workflow_key, live.start_id) == (request.workflow_key, request.start_id):
                 return self._rows.instances[live.id]
         definition = self._find(request.workflow_key, request.definition_id)
-        instance_id = self._new_id()
         key = request.start_id if request.business_key is None else request.business_key
-        live = Live(
-            id=instance_id,
-            root_id=instance_id,
-            caller_id=None,
-            caller_activity_id=None,
-            definition_id=definition.id,
-            workflow_key=definition.workflow_key,
-            version=definition.version,
+        live, state = new_instance(
+            definition,
+            self._rows.new_id(),
+            request.variables,
+            business_key=key,
             start_id=request.start_id,
-            business_key=key,
         )
-        state = State(
-            instance_id=instance_id,
-            definition_id=definition.id,
-            business_key=key,
-            variables=dict(request.variables),
-        )
-        await self._move(live, state, [(instance_id, Begin())])
-        return self._rows.instances[instance_id]
+        await self._move(live, state, [(live.id, Begin())])
+        return self._rows.instances[live.id]
 
     async def correlate(self, message: Message, *, tx: Transaction | None = None) -> Correlation:
-        """Hand a message to the one who waits for it: nobody can yet."""
-        raise NotFound(f"Nobody waits for the message {message.name}.")
+        """Hand a message to the one who waits for it; a waiting instance goes first."""
+        waiting = [
+            (each.live, each.subscription)
+            for each in self._rows.subscribed
+            if each.live is not None and self._is_for(message, each.live, each.subscription)
+        ]
+        if len(waiting) > 1:
+            raise Conflict(f"More than one waits for the message {message.name!r}.")
+        for live, found in waiting:
+            trigger = Fire(
+                activity_id=found.activity_id, element=found.element, variables=message.variables
+            )
+            await self._take(live, trigger)
+            return Correlation(instance_id=live.id, started=False)
+        for each in self._rows.subscribed:
+            found = each.subscription
+            if each.live is None and (found.kind, found.name) == (
+                SubscriptionKind.MESSAGE,
+                message.name,
+            ):
+                instance_id = await self._begin_by_event(
+                    found.activity_id, found.element, message.variables, message.business_key
+                )
+                return Correlation(instance_id=instance_id, started=True)
+        raise NotFound(f"Nobody waits for the message {message.name!r}.")
+
+    def _is_for(self, message: Message, live: Live, found: NewSubscription) -> bool:
+        return (
+            (found.kind, found.name) == (SubscriptionKind.MESSAGE, message.name)
+            and message.business_key in {None, live.business_key}
+            and message.instance_id in {None, live.id}
+            and has_all(self._rows.states[live.id].variables, message.correlation)
+        )
 
     async def signal(
         self, name: str, variables: Mapping[str, Any], *, tx: Transaction | None = None
     ) -> None:
-        """Tell a signal to all who wait for it: nobody can yet."""
+        """Tell a signal to all who wait for it; they hear it with the timers that are due."""
+        dump_variables(variables)
+        self._rows.tell(name, variables, self._now())
 
     async def delete_instances(
         self, instance_ids: Sequence[str], reason: str, *, tx: Transaction | None = None
@@ -337,8 +331,9 @@ class InMemoryEngine:
         stopped = self._rows.stopped.pop(incident_id, None)
         if stopped is None:
             raise NotFound(f"There is no incident {incident_id}.")
-        if stopped.timer is not None and stopped.live is not None:
-            self._rows.timers.append((stopped.live, replace(stopped.timer, due_at=self._now())))
+        if stopped.due is not None:
+            again = replace(stopped.due.timer, due_at=self._now())
+            self._rows.due.append(replace(stopped.due, timer=again))
         if stopped.task_id is not None:
             task = self._rows.external[stopped.task_id]
             task.retries, task.available_at = max(1, retries), self._now()
@@ -357,25 +352,55 @@ class InMemoryEngine:
     # -- timers ------------------------------------------------------------------------------
 
     async def run_due_jobs(self, limit: int) -> int:
-        """Fire up to `limit` due timers; return how many were due."""
+        """Fire up to `limit` timers and signals that are due; return how many were."""
+        now = self._now()
         due = sorted(
-            (each for each in self._rows.timers if each[1].due_at <= self._now()),
-            key=lambda each: each[1].due_at,
+            (each for each in self._rows.due if each.timer.due_at <= now),
+            key=lambda each: each.timer.due_at,
         )[:limit]
-        for live, timer in due:
-            if (live, timer) not in self._rows.timers:
+        for each in due:
+            if not any(each is other for other in self._rows.due):
                 continue  # cancelled by one before it
             try:
-                trigger = Fire(activity_id=timer.activity_id, element=timer.element)
-                await self._take(live, trigger)
+                await self._fire(each)
             except TaskloomError as exc:
-                self._rows.timers.remove((live, timer))
-                self._stop(live, timer.element, exc.message, timer=timer)
+                self._forget(each)
+                if each.live is None:
+                    self._follow(each)
+                    each_left = replace(each, timer=replace(each.timer, repeat=None))
+                    self._stop(None, each.timer.element, exc.message, due=each_left)
+                else:
+                    self._stop(each.live, each.timer.element, exc.message, due=each)
         return len(due)
+
+    async def _fire(self, due: Due) -> None:
+        timer = due.timer
+        if due.live is None:
+            await self._begin_by_event(timer.activity_id, timer.element, due.variables, None)
+            self._follow(due)
+        else:
+            trigger = Fire(
+                activity_id=timer.activity_id,
+                element=timer.element,
+                variables=due.variables,
+                repeat=timer.repeat,
+            )
+            await self._take(due.live, trigger)
+        self._forget(due)
+
+    def _follow(self, due: Due) -> None:
+        """Set a start event's timer for its next time."""
+        repeat = due.timer.repeat
+        following = None if repeat is None else next_of_cycle(repeat, self._now())
+        if following is not None:
+            self._rows.due.append(replace(due, timer=replace(due.timer, due_at=following)))
+
+    def _forget(self, due: Due) -> None:
+        self._rows.due = [each for each in self._rows.due if each is not due]
 
     async def next_due(self) -> datetime | None:
         """Tell when the next timer is due; None if there is none."""
-        return min((timer.due_at for _, timer in self._rows.timers), default=None)
+        return min((each.timer.due_at for each in self._rows.due), default=None)
 
     # -- driving -----------------------------------------------------------------------------
 
@@ -424,133 +449,60 @@ class InMemoryEngine:
         reason: str | None = None,
     ) -> Thrown | None:
         now = self._now()
-        clockwork = Clockwork(now=now, new_id=self._new_id)
+        clockwork = Clockwork(now=now, new_id=self._rows.new_id)
         batch = await drive(self, live, state, triggers, clockwork=clockwork)
         if batch.uncaught is None:
             batch.reason = reason
-            self._keep(batch, now)
+            self._rows.keep(batch, now)
         return batch.uncaught
 
-    def _keep(self, batch: Batch, now: datetime) -> None:
-        rows = self._rows
-        for live in batch.started.values():
-            rows.lives[live.id] = live
-            rows.instances[live.id] = Instance(
-                id=live.id,
-                root_id=live.root_id,
-                workflow_key=live.workflow_key,
-                version=live.version,
-                business_key=live.business_key,
-                state=InstanceState.ACTIVE,
-                started_at=now,
-                ended_at=None,
-            )
-        rows.states.update(batch.states)
-        self._keep_history(batch, now)
-        gone = {ended.activity_id for ended in batch.ended}
-        for activity_id in gone:
-            rows.external.pop(activity_id, None)
-        rows.timers = [each for each in rows.timers if each[1].activity_id not in gone]
-        rows.timers += [each for timers in batch.timers.values() for each in timers]
-        rows.stopped = {
-            id_: stopped
-            for id_, stopped in rows.stopped.items()
-            if stopped.task_id not in gone
-            and (stopped.timer is None or stopped.timer.activity_id not in gone)
-        }
-        for live, new in batch.external_tasks.values():
-            rows.external[new.id] = _Task(
-                live=live, element=new.element, topic=new.topic, available_at=now
-            )
-        for live, ended in batch.gone_user:
-            del rows.user[ended.activity_id]
-            self._change(
-                ChangeKind.USER_TASK_ENDED,
-                live,
-                user_task_id=ended.activity_id,
-                completed=ended.completed,
-            )
-        for live, task in batch.user_tasks.values():
-            values = asdict(task)
-            rows.user[task.id] = EngineUserTask(
-                element_id=values.pop("element"),
-                instance_id=live.id,
-                root_instance_id=live.root_id,
-                created_at=now,
-                **values,
-            )
-            self._change(ChangeKind.USER_TASK_CREATED, live, user_task=rows.user[task.id])
-        for instance_id, ending in batch.endings.items():
-            del rows.states[instance_id]
-            rows.instances[instance_id] = replace(
-                rows.instances[instance_id], state=ending, ended_at=now
-            )
-            self._change(
-                ChangeKind.INSTANCE_ENDED,
-                rows.lives[instance_id],
-                completed=ending is InstanceState.COMPLETED,
-                message=batch.reason,
-            )
-
-    def _keep_history(self, batch: Batch, now: datetime) -> None:
-        ended = {each.activity_id: each.completed for each in batch.ended}
-        self._rows.history = [
-            (
-                root,
-                None,
-                replace(
-                    record, ended_at=now, state="completed" if ended[activity] else "cancelled"
-                ),
-            )
-            if activity is not None and activity in ended
-            else (root, activity, record)
-            for root, activity, record in self._rows.history
-        ]
-        for live, new in batch.records:
-            record = ActivityRecord(
-                instance_id=live.id,
-                element_id=new.element,
-                element_type=new.tag,
-                name=new.name,
-                started_at=now,
-                ended_at=None if new.state == "active" else now,
-                state=new.state,
-            )
-            self._rows.history.append((live.root_id, new.activity_id, record))
+    async def _begin_by_event(
+        self,
+        definition_id: str,
+        element: str,
+        variables: Mapping[str, Any],
+        business_key: str | None,
+    ) -> str:
+        definition = next(d for d, _, _ in self._rows.definitions if d.id == definition_id)
+        instance_id = self._rows.new_id()
+        live, state = new_instance(definition, instance_id, variables, business_key=business_key)
+        await self._move(live, state, [(instance_id, Begin(element=element))])
+        return instance_id
 
     def _stop(
         self,
-        live: Live,
+        live: Live | None,
         element: str,
         message: str,
         *,
         task_id: str | None = None,
-        timer: NewTimer | None = None,
+        due: Due | None = None,
     ) -> None:
         incident = Incident(
-            id=self._new_id(),
-            instance_id=live.id,
-            root_instance_id=live.root_id,
+            id=self._rows.new_id(),
+            instance_id="" if live is None else live.id,
+            root_instance_id="" if live is None else live.root_id,
             element_id=element,
             message=message,
             created_at=self._now(),
         )
-        self._rows.stopped[incident.id] = _Stopped(
-            incident=incident, task_id=task_id, timer=timer, live=live
-        )
-        self._change(ChangeKind.INCIDENT_CREATED, live, message=message)
+        self._rows.stop(incident, task_id=task_id, due=due)
 
-    def _change(self, kind: ChangeKind, live: Live, **details: Any) -> None:
-        change = EngineChange(
-            id=self._new_id(),
-            kind=kind,
-            root_instance_id=live.root_id,
-            instance_id=live.id,
-            **details,
-        )
-        self._rows.changes[change.id] = change
+    def _claim_messages(self, workflow_key: str, process: Process) -> None:
+        holders = {
+            each.subscription.name: definition.workflow_key
+            for each in self._rows.subscribed
+            for definition, _, _ in self._rows.definitions
+            if each.live is None
+            and each.subscription.kind is SubscriptionKind.MESSAGE
+            and each.subscription.activity_id == definition.id
+        }
+        for element, kind, name in subscribed(process):
+            holder = holders.get(name, workflow_key)
+            if kind is SubscriptionKind.MESSAGE and holder != workflow_key:
+                raise Unprocessable(already_begins(element, name, holder), field=element)
 
-    def _held(self, task_id: str, worker_id: str) -> _Task | Outcome:
+    def _held(self, task_id: str, worker_id: str) -> Task | Outcome:
         task = self._rows.external.get(task_id)
         if task is None:
             return Outcome.GONE
@@ -561,6 +513,3 @@ class InMemoryEngine:
             if definition.workflow_key == workflow_key and definition_id in {None, definition.id}:
                 return definition
         raise NotFound(f"There is no workflow {workflow_key}.")
-
-    def _new_id(self) -> str:
-        return f"{next(self._numbers):08}"

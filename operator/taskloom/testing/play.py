@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from taskloom.ports.engine import (
+    Correlation,
     ExternalTask,
     Instance,
     InstanceState,
+    Message,
     Outcome,
     StartRequest,
     WorkflowEngine,
@@ -41,6 +43,10 @@ class TimedEngine(WorkflowEngine, Protocol):
         """Fire due timers."""
         ...
 
+    async def next_due(self) -> datetime | None:
+        """Tell when the next timer is due."""
+        ...
+
 
 @dataclass
 class Play:
@@ -59,10 +65,14 @@ class Play:
 
     async def again(self, variables: Mapping[str, Any] | None = None) -> Instance:
         """Start the workflow once more."""
+        return await self.begin("workflow", variables)
+
+    async def begin(self, workflow: str, variables: Mapping[str, Any] | None = None) -> Instance:
+        """Start a workflow by its key."""
         self.starts += 1
         return await self.engine.start(
             StartRequest(
-                workflow_key="workflow",
+                workflow_key=workflow,
                 start_id=f"start-{self.starts}",
                 business_key="the-key",
                 variables=variables or {},
@@ -95,6 +105,21 @@ class Play:
     async def throw(self, task: ExternalTask, code: str, **variables: Any) -> Outcome:
         """Raise a BPMN error at a task."""
         return await self.engine.bpmn_error(task.id, "worker", code, "it failed", variables)
+
+    async def send(self, name: str, **narrowed: Any) -> Correlation:
+        """Send a message, with the fields of `Message`."""
+        return await self.engine.correlate(Message(name=name, **narrowed))
+
+    async def tell(self, name: str, **variables: Any) -> int:
+        """Tell a signal, and let it be heard; returns by how many."""
+        await self.engine.signal(name, variables)
+        return await self.engine.run_due_jobs(100)
+
+    async def open(self, *topics: str) -> list[str]:
+        """List the topics that have tasks for a worker, and free these again."""
+        found = await self.fetch(*topics, worker="onlooker")
+        await self.engine.unlock_all("onlooker")
+        return sorted(task.topic for task in found)
 
     async def state(self, instance: Instance) -> InstanceState:
         """Look an instance's state up."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from taskloom.engines.embedded.drive import Definition, Live
 from taskloom.engines.embedded.model import Binding, Process
 from taskloom.engines.embedded.parse import parse_bpmn
+from taskloom.engines.embedded.start_events import (
+    claim_messages,
+    drop_start_events,
+    replace_start_events,
+    start_timers,
+)
 from taskloom.engines.embedded.state import NewCall
 from taskloom.errors import Conflict, NotFound, Unprocessable
 from taskloom.ids import new_id
@@ -26,6 +33,7 @@ WHERE workflow_key = %s ORDER BY version DESC LIMIT 1 FOR KEY SHARE"""
 _NAMED = """
 SELECT id, workflow_key, version FROM engine_definitions
 WHERE id = %s AND workflow_key = %s FOR KEY SHARE"""
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('engine_definitions:' || %s, 0))"
 _CALLED = """
 SELECT id, workflow_key, version FROM engine_definitions
 WHERE {key} = %s AND (%s::int IS NULL OR version = %s) ORDER BY {order} LIMIT 1 FOR KEY SHARE"""
@@ -54,17 +62,13 @@ class Definitions:
         return process
 
     async def deploy(
-        self, connection: AsyncConnection, workflow_key: str, bpmn: bytes
+        self, connection: AsyncConnection, workflow_key: str, bpmn: bytes, now: datetime
     ) -> Deployment:
-        """Make a new version, or give the latest one if its bytes are the same."""
+        """Make a new version that begins by its start events, or give the latest of these bytes."""
         digest = hashlib.sha256(bpmn).hexdigest()
         process = parse_bpmn(bpmn)
         # one deployment of a workflow at a time, so that versions follow each other
-        await run(
-            connection,
-            "SELECT pg_advisory_xact_lock(hashtextextended('engine_definitions:' || %s, 0))",
-            (workflow_key,),
-        )
+        await run(connection, _LOCK, (workflow_key,))
         found = await run(
             connection,
             "SELECT id, version, digest FROM engine_definitions"
@@ -76,6 +80,8 @@ class Definitions:
             definition_id, version = latest.id, latest.version
         else:
             definition_id = str(new_id())
+            start_timers(process, definition_id, now)  # fails before anything is written
+            await claim_messages(connection, workflow_key, process)
             version = 1 if latest is None else latest.version + 1
             await run(
                 connection,
@@ -92,6 +98,7 @@ class Definitions:
                     bpmn,
                 ),
             )
+            await replace_start_events(connection, workflow_key, definition_id, process, now)
         return Deployment(
             workflow_key=workflow_key,
             version=version,
@@ -100,9 +107,22 @@ class Definitions:
             topics=process.topics,
         )
 
-    async def undeploy(self, connection: AsyncConnection, definition_ids: Sequence[str]) -> None:
-        """Remove definitions; raises `Conflict` while instances of them run."""
+    async def undeploy(
+        self, connection: AsyncConnection, definition_ids: Sequence[str], now: datetime
+    ) -> None:
+        """Remove definitions; raises `Conflict` while instances of them run.
+
+        As on Camunda, the version before begins by its start events again.
+        """
         ids = list(definition_ids)
+        workflows = await run(
+            connection,
+            "SELECT DISTINCT workflow_key FROM engine_definitions WHERE id = ANY(%s) ORDER BY 1",
+            (ids,),
+        )
+        keys = [row.workflow_key for row in workflows]
+        for key in keys:
+            await run(connection, _LOCK, (key,))
         await run(
             connection,
             "SELECT FROM engine_definitions WHERE id = ANY(%s) ORDER BY seq FOR UPDATE",
@@ -121,7 +141,16 @@ class Definitions:
                 f"{row.count} instances of {row.workflow_key} version {row.version} are running:"
                 " let them end, or delete their tasks first."
             )
+        latest = [await _first(connection, _LATEST, key) for key in keys]
+        await drop_start_events(connection, ids)
         await run(connection, "DELETE FROM engine_definitions WHERE id = ANY(%s)", (ids,))
+        for key, former in zip(keys, latest, strict=True):
+            if former is None or former.id not in ids:
+                continue
+            now_latest = await _first(connection, _LATEST, key)
+            if now_latest is not None:
+                process = await self.process(connection, now_latest.id)
+                await replace_start_events(connection, key, now_latest.id, process, now)
 
     async def find(
         self, connection: AsyncConnection, workflow_key: str, definition_id: str | None
@@ -139,6 +168,15 @@ class Definitions:
                 + (f" with the definition {definition_id}." if definition_id else ".")
             )
         return _row_to_definition(row)
+
+    async def named(self, connection: AsyncConnection, definition_id: str) -> Definition | None:
+        """Give a definition by its id, None if it is gone; it stays until the transaction ends."""
+        row = await _first(
+            connection,
+            "SELECT id, workflow_key, version FROM engine_definitions WHERE id = %s FOR KEY SHARE",
+            definition_id,
+        )
+        return None if row is None else _row_to_definition(row)
 
     async def resolve(self, connection: AsyncConnection, call: NewCall, caller: Live) -> Definition:
         """Find what a call activity calls: a workflow by its key, else by its process's id.

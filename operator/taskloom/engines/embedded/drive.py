@@ -6,19 +6,23 @@ written here: everything is gathered in a `Batch`, or an error leaves all as it 
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from taskloom.engines.embedded.catching import catches_above
-from taskloom.engines.embedded.execute import MAX_STEPS, advance
-from taskloom.engines.embedded.model import Call, External, Node, Process, TimerCatch, UserWork
+from taskloom.engines.embedded.catching import Caught, find_catching
+from taskloom.engines.embedded.events import ErrorEvent, EscalationEvent
+from taskloom.engines.embedded.execute import MAX_STEPS, Callers, advance
+from taskloom.engines.embedded.model import Call, External, Node, Process, UserWork
 from taskloom.engines.embedded.state import (
     Begin,
     Ended,
+    Escalate,
     NewCall,
     NewExternalTask,
+    NewSignal,
+    NewSubscription,
     NewTimer,
     NewUserTask,
     Record,
@@ -30,6 +34,7 @@ from taskloom.engines.embedded.state import (
     Trigger,
     Withdraw,
 )
+from taskloom.engines.embedded.waiting import waits_of
 from taskloom.errors import Unprocessable
 from taskloom.ports.engine import InstanceState
 
@@ -58,6 +63,35 @@ class Live:
     version: int
     start_id: str | None
     business_key: str | None
+
+
+def new_instance(
+    definition: Definition,
+    instance_id: str,
+    variables: Mapping[str, Any],
+    *,
+    business_key: str | None,
+    start_id: str | None = None,
+) -> tuple[Live, State]:
+    """Make an instance that nobody called and that has not begun."""
+    live = Live(
+        id=instance_id,
+        root_id=instance_id,
+        caller_id=None,
+        caller_activity_id=None,
+        definition_id=definition.id,
+        workflow_key=definition.workflow_key,
+        version=definition.version,
+        start_id=start_id,
+        business_key=business_key,
+    )
+    state = State(
+        instance_id=instance_id,
+        definition_id=definition.id,
+        business_key=business_key,
+        variables=dict(variables),
+    )
+    return live, state
 
 
 class World(Protocol):
@@ -92,11 +126,13 @@ class Batch:
     external_tasks: dict[str, tuple[Live, NewExternalTask]] = field(default_factory=dict)
     user_tasks: dict[str, tuple[Live, NewUserTask]] = field(default_factory=dict)
     timers: dict[str, list[tuple[Live, NewTimer]]] = field(default_factory=dict)
+    subscriptions: dict[str, list[tuple[Live, NewSubscription]]] = field(default_factory=dict)
+    signals: list[tuple[Live, NewSignal]] = field(default_factory=list)
     records: list[tuple[Live, Record]] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     gone_external: list[str] = field(default_factory=list)
     gone_user: list[tuple[Live, Ended]] = field(default_factory=list)
-    gone_timed: list[str] = field(default_factory=list)
+    gone_waiting: list[str] = field(default_factory=list)  # these wait for no event any more
     uncaught: Thrown | None = None
     reason: str | None = None  # why instances were deleted
 
@@ -159,7 +195,7 @@ class _Drive:
                 trigger,
                 now=self._clockwork.now,
                 new_id=self._clockwork.new_id,
-                catches=await self._catches(live),
+                callers=await self._callers(live),
                 max_steps=self._steps_left,
             )
             self._steps_left -= step.steps
@@ -174,17 +210,21 @@ class _Drive:
             self.know(*await self._world.load(instance_id))
         return self.batch.lives[instance_id]
 
-    async def _catches(self, live: Live) -> Callable[[str], bool]:
-        """Look through the callers for what catches an error."""
+    async def _callers(self, live: Live) -> Callers:
+        """Look through the callers for what catches an error, or hears an escalation."""
         above: list[tuple[Process, State, str]] = []
         while live.caller_id is not None and live.caller_activity_id is not None:
             activity_id = live.caller_activity_id
             live = await self._live(live.caller_id)
             process = await self._world.process(live.definition_id)
             above.append((process, self.batch.states[live.id], activity_id))
-        return lambda code: any(
-            catches_above(process, state, activity_id, code)
-            for process, state, activity_id in above
+
+        def hears(code: str) -> bool | None:
+            caught = _caught_above(above, EscalationEvent, code)
+            return None if caught is None else caught.interrupting
+
+        return Callers(
+            catches=lambda code: _caught_above(above, ErrorEvent, code) is not None, hears=hears
         )
 
     async def _follow(self, live: Live, process: Process, step: Step, trigger: Trigger) -> None:
@@ -193,14 +233,20 @@ class _Drive:
                 await self._terminate_called(ended.activity_id)
         for call in step.calls:
             await self._start(live, call)
-        if step.ending is None:
-            return
-        self.batch.endings[live.id] = step.ending
+        if step.ending is not None:
+            self.batch.endings[live.id] = step.ending
         if live.caller_id is None or live.caller_activity_id is None:
             return
-        if isinstance(trigger, Terminate):
-            return  # whoever ended it knows
+        for code in step.escalated:
+            escalate = Escalate(
+                activity_id=live.caller_activity_id, code=code, variables=step.state.variables
+            )
+            self._queue.append((live.caller_id, escalate))
+        if step.ending is None or isinstance(trigger, Terminate):
+            return  # it goes on, or whoever ended it knows
         if step.ending is InstanceState.TERMINATED and step.escaped is None:
+            if step.escalated:
+                return  # the escalation interrupts its caller
             onward: Trigger = Withdraw(activity_id=live.caller_activity_id)
         else:
             onward = Return(
@@ -266,10 +312,23 @@ class _Drive:
         batch.user_tasks.update((t.id, (live, t)) for t in step.user_tasks)
         for timer in step.timers:
             batch.timers.setdefault(timer.activity_id, []).append((live, timer))
+        for each in step.subscriptions:
+            batch.subscriptions.setdefault(each.activity_id, []).append((live, each))
+        batch.signals.extend((live, signal) for signal in step.signals)
+        for key in step.disarmed:
+            self._forget_events(key)
+        if step.ending is not None and any(True for _ in waits_of(process, None)):
+            self._forget_events(live.id)
         for ended in step.ended:
-            self._absorb_ended(live, process.nodes[ended.element], ended)
+            self._absorb_ended(live, process, process.nodes[ended.element], ended)
 
-    def _absorb_ended(self, live: Live, node: Node, ended: Ended) -> None:
+    def _forget_events(self, key: str) -> None:
+        """Drop what this batch wanted to wait for; rows of former ones are to go."""
+        self.batch.timers.pop(key, None)
+        self.batch.subscriptions.pop(key, None)
+        self.batch.gone_waiting.append(key)
+
+    def _absorb_ended(self, live: Live, process: Process, node: Node, ended: Ended) -> None:
         batch = self.batch
         record = self._begun.pop(ended.activity_id, None)
         if record is None:
@@ -278,11 +337,25 @@ class _Drive:
                 batch.gone_external.append(ended.activity_id)
             if isinstance(node.work, UserWork):
                 batch.gone_user.append((live, ended))
-            if node.boundary or isinstance(node.work, TimerCatch):
-                batch.gone_timed.append(ended.activity_id)
+            if any(True for _ in waits_of(process, node)):
+                self._forget_events(ended.activity_id)
             return
         record.activity_id = None
         record.state = "completed" if ended.completed else "cancelled"
         batch.external_tasks.pop(ended.activity_id, None)
         batch.user_tasks.pop(ended.activity_id, None)
         batch.timers.pop(ended.activity_id, None)
+        batch.subscriptions.pop(ended.activity_id, None)
+
+
+def _caught_above(
+    above: Sequence[tuple[Process, State, str]],
+    kind: type[ErrorEvent | EscalationEvent],
+    code: str,
+) -> Caught | None:
+    for process, state, activity_id in above:
+        activities = {activity.id: activity for activity in state.activities}
+        caught = find_catching(process, activities, activity_id, kind, code)
+        if caught is not None:
+            return caught
+    return None

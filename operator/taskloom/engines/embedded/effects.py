@@ -8,6 +8,8 @@ from taskloom.engines.embedded.state import (
     Ended,
     NewCall,
     NewExternalTask,
+    NewSignal,
+    NewSubscription,
     NewTimer,
     NewUserTask,
     Record,
@@ -25,10 +27,14 @@ class Effects:
         self.external_tasks: dict[str, NewExternalTask] = {}
         self.user_tasks: dict[str, NewUserTask] = {}
         self.timers: dict[str, list[NewTimer]] = {}
+        self.subscriptions: dict[str, list[NewSubscription]] = {}
+        self.signals: list[NewSignal] = []
+        self.escalated: list[str] = []
         self.calls: dict[str, NewCall] = {}
         self._records: list[Record] = []
         self._begun: dict[str, Record] = {}
         self._ended: list[Ended] = []
+        self._disarmed: list[str] = []
 
     def passed(self, node: Node) -> Record:
         """Note a node that was begun and completed at once."""
@@ -56,22 +62,37 @@ class Effects:
         record.state = "completed" if completed else "cancelled"
         self.external_tasks.pop(activity_id, None)
         self.user_tasks.pop(activity_id, None)
-        self.timers.pop(activity_id, None)
         self.calls.pop(activity_id, None)
+        self._forget_events(activity_id)
+
+    def disarmed(self, key: str) -> None:
+        """Note an activity, or the instance, that goes on and waits for no event any more."""
+        self._forget_events(key)
+        self._disarmed.append(key)
+
+    def _forget_events(self, key: str) -> None:
+        self.timers.pop(key, None)
+        self.subscriptions.pop(key, None)
 
     def step(
         self, state: State, *, ending: InstanceState | None, escaped: Thrown | None, steps: int
     ) -> Step:
         """Give the finished step."""
+        if ending is not None:
+            self._forget_events(state.instance_id)
         return Step(
             state=state,
             ending=ending,
             external_tasks=tuple(self.external_tasks.values()),
             user_tasks=tuple(self.user_tasks.values()),
             timers=tuple(timer for timers in self.timers.values() for timer in timers),
+            subscriptions=tuple(each for some in self.subscriptions.values() for each in some),
+            signals=tuple(self.signals),
+            disarmed=tuple(self._disarmed),
             calls=tuple(self.calls.values()),
             records=tuple(self._records),
             ended=tuple(self._ended),
             escaped=escaped,
+            escalated=tuple(self.escalated),
             steps=steps,
         )

@@ -2,14 +2,28 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from taskloom.engines.embedded import model
+from taskloom.engines.embedded.event_definitions import (
+    SOME_DAY,
+    Reading,
+    only_definition,
+    read_error,
+    read_escalation_code,
+    read_event,
+    read_message,
+    read_signal,
+)
+from taskloom.engines.embedded.events import (
+    ErrorEvent,
+    MessageEvent,
+    SignalEvent,
+    TimerEvent,
+)
 from taskloom.engines.embedded.expressions import Expression
 from taskloom.engines.embedded.extensions import check_extensions, read_mapped
-from taskloom.engines.embedded.iso8601 import due_after, first_of_cycle, parse_date
-from taskloom.engines.embedded.problems import Problems
+from taskloom.engines.embedded.iso8601 import due_after, parse_date
 from taskloom.engines.embedded.reading import (
     Element,
     bpmn_children,
@@ -20,25 +34,6 @@ from taskloom.engines.embedded.reading import (
 )
 
 _OWNER = {kind: re.compile(rf"{kind}\(\s*(.*?)\s*\)") for kind in ("user", "group")}
-_STARTED_BY_KEY = frozenset({"messageEventDefinition", "signalEventDefinition"})
-_SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BpmnError:
-    """A ``<bpmn:error>`` of the file."""
-
-    code: str | None
-    message: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What the readers share."""
-
-    problems: Problems
-    errors: Mapping[str, BpmnError]
-
 
 Reader = Callable[[Element, str, Reading], model.Work | None]
 
@@ -51,19 +46,6 @@ def read_work(element: Element, element_id: str, reading: Reading) -> model.Work
         reading.problems.add(element_id, f"{tag} is not supported")
         return None
     return reader(element, element_id, reading)
-
-
-def _start(element: Element, element_id: str, reading: Reading) -> model.Work:
-    # a process is started by its key: as on Camunda its message or signal is then not asked for
-    parent = element.getparent()
-    outermost = parent is not None and local_name(parent) == "process"
-    for definition in event_definitions(element):
-        check_extensions(definition, element_id, reading.problems)
-        if not outermost or local_name(definition) not in _STARTED_BY_KEY:
-            reading.problems.add(
-                element_id, f"a start event with {local_name(definition)} is not supported"
-            )
-    return model.PassThrough()
 
 
 def _external(element: Element, element_id: str, reading: Reading) -> model.Work:
@@ -107,7 +89,7 @@ def _user(element: Element, element_id: str, reading: Reading) -> model.Work:
         candidate_users=several("candidateUsers", users),
         candidate_groups=several("candidateGroups", groups),
         form_key=one("formKey"),
-        due_date=one("dueDate", lambda text: read_due_date(text, _SOME_DAY)),
+        due_date=one("dueDate", lambda text: read_due_date(text, SOME_DAY)),
         priority=one("priority", int),
     )
 
@@ -168,8 +150,12 @@ def _call(element: Element, element_id: str, reading: Reading) -> model.Work:
     )
 
 
+def _receive(element: Element, element_id: str, reading: Reading) -> model.Work:
+    return model.Catch(event=read_message(element, element_id, reading))
+
+
 def _end(element: Element, element_id: str, reading: Reading) -> model.Work | None:
-    definition = _only_definition(element, element_id, reading)
+    definition = only_definition(element, element_id, reading)
     if definition is None:
         return model.NoneEnd()
     match local_name(definition):
@@ -178,107 +164,120 @@ def _end(element: Element, element_id: str, reading: Reading) -> model.Work | No
         case "messageEventDefinition":
             return _external_by(definition, element_id, reading, "a message end event")
         case "errorEventDefinition":
-            error = _error(definition, reading)
+            error = read_error(definition, reading)
             if error is None or not error.code:
                 reading.problems.add(element_id, "it throws an error that has no errorCode")
                 return None
             message = reading.problems.optional(element_id, error.message)
             return model.ErrorEnd(code=error.code, message=message)
         case name:
-            reading.problems.add(element_id, f"an end event with {name} is not supported")
-            return None
+            thrown = _thrown(definition, element_id, reading)
+            if thrown is None:
+                reading.problems.add(element_id, f"an end event with {name} is not supported")
+            return thrown
 
 
 def _throw(element: Element, element_id: str, reading: Reading) -> model.Work | None:
-    definition = _only_definition(element, element_id, reading)
+    definition = only_definition(element, element_id, reading)
     if definition is None:
         return model.PassThrough()
-    if local_name(definition) == "messageEventDefinition":
-        return _external_by(definition, element_id, reading, "a message throw event")
-    reading.problems.add(element_id, f"throwing {local_name(definition)} is not supported")
+    match local_name(definition):
+        case "messageEventDefinition":
+            return _external_by(definition, element_id, reading, "a message throw event")
+        case "linkEventDefinition":
+            return model.LinkThrow(link=_link(definition, element_id, reading))
+        case name:
+            thrown = _thrown(definition, element_id, reading)
+            if thrown is None:
+                reading.problems.add(element_id, f"throwing {name} is not supported")
+            return thrown
+
+
+def _thrown(definition: Element, element_id: str, reading: Reading) -> model.Work | None:
+    match local_name(definition):
+        case "signalEventDefinition":
+            if any(child.get("businessKey") for child in extension_elements(definition, "in")):
+                reading.problems.add(element_id, "a signal carries no business key")
+            return model.Signal(
+                name=read_signal(definition, element_id, reading).name,
+                ins=read_mapped(definition, element_id, "in", reading.problems),
+            )
+        case "escalationEventDefinition":
+            return model.Escalation(code=read_escalation_code(definition, element_id, reading))
     return None
 
 
+def _link(definition: Element, element_id: str, reading: Reading) -> str:
+    name = (definition.get("name") or "").strip()
+    if not name:
+        reading.problems.add(element_id, "its link has no name")
+    return name
+
+
 def _catch(element: Element, element_id: str, reading: Reading) -> model.Work | None:
-    definition = _only_definition(element, element_id, reading)
-    if definition is not None and local_name(definition) == "timerEventDefinition":
-        kind, value = _timer(definition, element_id, reading)
-        return model.TimerCatch(kind=kind, value=value)
+    definition = only_definition(element, element_id, reading)
+    if definition is not None:
+        if local_name(definition) == "linkEventDefinition":
+            return model.LinkCatch(link=_link(definition, element_id, reading))
+        event = read_event(definition, element_id, reading)
+        if isinstance(event, MessageEvent | SignalEvent | TimerEvent):
+            return model.Catch(event=event)
     name = "no event definition" if definition is None else local_name(definition)
     reading.problems.add(element_id, f"catching {name} is not supported")
     return None
 
 
 def _boundary(element: Element, element_id: str, reading: Reading) -> model.Work | None:
-    definition = _only_definition(element, element_id, reading)
-    attached_to = element.get("attachedToRef") or ""
-    if element.get("cancelActivity") == "false":
-        reading.problems.add(element_id, "a non-interrupting boundary event is not supported")
-    match local_name(definition) if definition is not None else "no event definition":
-        case "timerEventDefinition" if definition is not None:
-            kind, value = _timer(definition, element_id, reading)
-            return model.TimerBoundary(attached_to=attached_to, kind=kind, value=value)
-        case "errorEventDefinition" if definition is not None:
-            error = _error(definition, reading)
-            return model.ErrorBoundary(
-                attached_to=attached_to,
-                code=None if error is None else error.code or None,
-                code_variable=extension_attribute(definition, "errorCodeVariable"),
-                message_variable=extension_attribute(definition, "errorMessageVariable"),
-            )
-        case name:
-            reading.problems.add(element_id, f"a boundary event with {name} is not supported")
-            return None
-
-
-def _timer(
-    definition: Element, element_id: str, reading: Reading
-) -> tuple[model.TimerKind, Expression]:
-    values = bpmn_children(definition, *model.TimerKind)
-    if len(values) != 1:
-        reading.problems.add(
-            element_id, "a timer needs one of timeDate, timeDuration and timeCycle"
-        )
-        return model.TimerKind.DATE, reading.problems.expression(element_id, "")
-    kind = model.TimerKind(local_name(values[0]))
-    expression = reading.problems.expression(
-        element_id, text_of(values[0]), lambda text: due_at(kind, text, _SOME_DAY)
-    )
-    return kind, expression
-
-
-def due_at(kind: model.TimerKind, text: str, now: datetime) -> datetime:
-    """Give the time at which a timer that is set `now` fires; raises `ValueError`."""
-    match kind:
-        case model.TimerKind.DATE:
-            return parse_date(text)
-        case model.TimerKind.DURATION:
-            return due_after(text, now)
-        case model.TimerKind.CYCLE:
-            return first_of_cycle(text, now)
-
-
-def _error(definition: Element, reading: Reading) -> BpmnError | None:
-    reference = definition.get("errorRef")
-    if not reference:
+    definition = only_definition(element, element_id, reading)
+    interrupting = element.get("cancelActivity") != "false"
+    event = None if definition is None else read_event(definition, element_id, reading)
+    if event is None:
+        name = "no event definition" if definition is None else local_name(definition)
+        reading.problems.add(element_id, f"a boundary event with {name} is not supported")
         return None
-    error = reading.errors.get(reference.rpartition(":")[2])
-    # as on Camunda, a reference that names no error of the file is a code itself
-    return error or BpmnError(code=reference, message=None)
+    if isinstance(event, ErrorEvent) and not interrupting:
+        reading.problems.add(element_id, "a non-interrupting error boundary event is not supported")
+    return model.Boundary(
+        attached_to=element.get("attachedToRef") or "", event=event, interrupting=interrupting
+    )
 
 
-def event_definitions(element: Element) -> list[Element]:
-    """List what an event waits for or does."""
-    return [c for c in bpmn_children(element) if local_name(c).endswith(("Definition", "nRef"))]
+def read_loop(element: Element, element_id: str, reading: Reading) -> model.MultiInstance | None:
+    """Read how often an activity is done, None if it is done once."""
+    problems = reading.problems
+    for marker in bpmn_children(element, "multiInstanceLoopCharacteristics"):
+        check_extensions(marker, element_id, problems)
+        parts = {local_name(child): child for child in bpmn_children(marker)}
+        collection = extension_attribute(marker, "collection")
+        if collection is None and "loopDataInputRef" in parts:
+            collection = text_of(parts["loopDataInputRef"])
+        item = extension_attribute(marker, "elementVariable")
+        if item is None and "inputDataItem" in parts:
+            item = parts["inputDataItem"].get("name")
+        if "loopCardinality" not in parts and not collection:
+            problems.add(element_id, "its multi-instance has no loopCardinality and no collection")
+        if collection and "{" not in collection:
+            collection = f"${{{collection}}}"  # a variable's name
+        return model.MultiInstance(
+            inner=element_id,
+            sequential=marker.get("isSequential") == "true",
+            cardinality=_computed(parts.get("loopCardinality"), element_id, reading, int),
+            collection=problems.optional(element_id, collection or None),
+            item=item or None,
+            until=_computed(parts.get("completionCondition"), element_id, reading),
+        )
+    return None
 
 
-def _only_definition(element: Element, element_id: str, reading: Reading) -> Element | None:
-    definitions = event_definitions(element)
-    for definition in definitions:
-        check_extensions(definition, element_id, reading.problems)
-    if len(definitions) > 1:
-        reading.problems.add(element_id, "an event with several definitions is not supported")
-    return definitions[0] if definitions else None
+def _computed(
+    element: Element | None,
+    element_id: str,
+    reading: Reading,
+    check: Callable[[str], object] | None = None,
+) -> Expression | None:
+    if element is None:
+        return None
+    return reading.problems.expression(element_id, text_of(element), check)
 
 
 def _split(text: str) -> list[str]:
@@ -295,11 +294,13 @@ _READERS: Mapping[str, Reader] = {
     "sendTask": _external,
     "businessRuleTask": _external,
     "callActivity": _call,
-    "startEvent": _start,
+    "startEvent": lambda *_: model.PassThrough(),
+    "receiveTask": _receive,
     "endEvent": _end,
     "intermediateThrowEvent": _throw,
     "intermediateCatchEvent": _catch,
     "boundaryEvent": _boundary,
+    "eventBasedGateway": lambda *_: model.EventGateway(targets=()),
     "exclusiveGateway": lambda *_: model.Exclusive(),
     "parallelGateway": lambda *_: model.Parallel(),
     "inclusiveGateway": lambda *_: model.Inclusive(feeders=frozenset()),

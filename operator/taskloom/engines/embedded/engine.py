@@ -10,13 +10,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from taskloom.domain.json_text import storable as is_storable
-from taskloom.engines.embedded import external, incidents, queries, records
-from taskloom.engines.embedded.drive import Live
+from taskloom.engines.embedded import (
+    correlating,
+    external,
+    incidents,
+    queries,
+    records,
+    signals,
+)
+from taskloom.engines.embedded.drive import Live, new_instance
 from taskloom.engines.embedded.jobs import Timers
 from taskloom.engines.embedded.parse import parse_bpmn
 from taskloom.engines.embedded.state import (
     Complete,
     Fail,
+    Fire,
     State,
     Terminate,
     Thrown,
@@ -77,14 +85,18 @@ class EmbeddedEngine:
         if not is_storable(workflow_key):
             raise Invalid("The workflow key holds characters that cannot be stored.")
         async with self._stepper.within(tx) as own:
-            return await self._stepper.definitions.deploy(own.connection, workflow_key, bpmn)
+            deployment = await self._stepper.definitions.deploy(
+                own.connection, workflow_key, bpmn, self._now()
+            )
+            own.notify("engine-jobs")  # it may begin by timers
+            return deployment
 
     async def undeploy(
         self, definition_ids: Sequence[str], *, tx: AnyTransaction | None = None
     ) -> None:
         """Remove definitions; `Conflict` while instances of them run."""
         async with self._stepper.within(tx) as own:
-            await self._stepper.definitions.undeploy(own.connection, definition_ids)
+            await self._stepper.definitions.undeploy(own.connection, definition_ids, self._now())
 
     # -- instances ---------------------------------------------------------------------------
 
@@ -112,22 +124,12 @@ class EmbeddedEngine:
         business_key = records.storable(
             request.start_id if request.business_key is None else request.business_key
         )
-        live = Live(
-            id=instance_id,
-            root_id=instance_id,
-            caller_id=None,
-            caller_activity_id=None,
-            definition_id=definition.id,
-            workflow_key=key,
-            version=definition.version,
+        live, state = new_instance(
+            definition,
+            instance_id,
+            request.variables,
+            business_key=business_key,
             start_id=request.start_id,
-            business_key=business_key,
-        )
-        state = State(
-            instance_id=instance_id,
-            definition_id=definition.id,
-            business_key=business_key,
-            variables=dict(request.variables),
         )
         batch = await self._stepper.begin(tx, live, state, now)
         if batch is None:
@@ -145,13 +147,36 @@ class EmbeddedEngine:
         )
 
     async def correlate(self, message: Message, *, tx: AnyTransaction | None = None) -> Correlation:
-        """Hand a message to the one who waits for it: nobody can yet."""
-        raise NotFound(f"Nobody waits for the message {message.name}.")
+        """Hand a message to the one who waits for it; a waiting instance goes first."""
+        async with self._stepper.within(tx) as own:
+            row = await correlating.lock_waiting(own.connection, message)
+            if row is not None:
+                trigger = Fire(
+                    activity_id=row.activity_id,
+                    element=row.element_id,
+                    variables=message.variables,
+                )
+                await self._stepper.take(own, row, trigger)
+                return Correlation(instance_id=row.at, started=False)
+            start = await correlating.find_start(own.connection, message)
+            instance_id = await self._stepper.begin_by_event(
+                own,
+                start.definition_id,
+                start.element_id,
+                message.variables,
+                business_key=message.business_key,
+            )
+            if instance_id is None:
+                raise correlating.nobody_waits(message)
+            return Correlation(instance_id=instance_id, started=True)
 
     async def signal(
         self, name: str, variables: Mapping[str, Any], *, tx: AnyTransaction | None = None
     ) -> None:
-        """Tell a signal to all who wait for it: nobody can yet."""
+        """Tell a signal to all who wait for it; each hears it in a transaction of its own."""
+        async with self._stepper.within(tx) as own:
+            if await signals.tell(own.connection, name, variables, self._now()):
+                own.notify("engine-jobs")
 
     async def delete_instances(
         self, instance_ids: Sequence[str], reason: str, *, tx: AnyTransaction | None = None
@@ -318,7 +343,7 @@ class EmbeddedEngine:
     async def retry_incident(self, incident_id: str, *, retries: int = 1) -> None:
         """Give the failed work `retries` more tries; `NotFound` if there is no such incident."""
         async with self._database.begin() as tx:
-            row = await records.lock(tx.connection, "incident", records.storable(incident_id))
+            row = await incidents.lock_incident(tx.connection, incident_id)
             if row is None:
                 raise NotFound(f"There is no incident {incident_id}.")
             await incidents.close_incident(tx.connection, incident_id)

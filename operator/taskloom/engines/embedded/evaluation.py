@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from taskloom.engines.embedded import model
-from taskloom.engines.embedded.elements import due_at, read_due_date
+from taskloom.engines.embedded.elements import read_due_date
+from taskloom.engines.embedded.event_definitions import due_at
+from taskloom.engines.embedded.events import TimerEvent, TimerKind
 from taskloom.engines.embedded.expressions import Expression, ExpressionError
-from taskloom.engines.embedded.iso8601 import format_date
+from taskloom.engines.embedded.iso8601 import format_date, next_of_cycle, written_out
 from taskloom.engines.embedded.operators import to_number, to_text
 from taskloom.engines.embedded.state import NewUserTask, State
 
@@ -68,12 +70,20 @@ def evaluate_integer(expression: Expression, place: Place) -> int:
         raise ExpressionError(f"{expression.source[:200]}: {exc}") from exc
 
 
-def evaluate_due(kind: model.TimerKind, expression: Expression, place: Place) -> datetime:
-    """Compute when a timer fires that is set now."""
+def evaluate_due(
+    timer: TimerEvent, place: Place, *, repeats: bool = False
+) -> tuple[datetime, str | None]:
+    """Compute when a timer fires that is set now, and the cycle by which it goes on if it does."""
     try:
-        return due_at(kind, to_text(expression.evaluate(place)), place.now)
+        text = to_text(timer.value.evaluate(place))
+        due = due_at(timer.kind, text, place.now)
+        if not repeats or timer.kind is not TimerKind.CYCLE:
+            return due, None
+        cycle = written_out(text, place.now)
+        next_of_cycle(cycle, due)  # refuses one without time between
     except ValueError as exc:
-        raise ExpressionError(f"{expression.source[:200]}: {exc}") from exc
+        raise ExpressionError(f"{timer.value.source[:200]}: {exc}") from exc
+    return due, cycle
 
 
 def evaluate_user_task(

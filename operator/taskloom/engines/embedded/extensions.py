@@ -25,8 +25,9 @@ _ATTRIBUTES = frozenset(
     {
         "assignee", "async", "asyncAfter", "asyncBefore", "calledElementBinding",
         "calledElementVersion", "candidateGroups", "candidateStarterGroups",
-        "candidateStarterUsers", "candidateUsers", "dueDate", "errorCodeVariable", "errorMessage",
-        "errorMessageVariable", "exclusive", "followUpDate", "formKey", "formRef",
+        "candidateStarterUsers", "candidateUsers", "collection", "dueDate", "elementVariable",
+        "errorCodeVariable", "errorMessage", "errorMessageVariable", "escalationCodeVariable",
+        "exclusive", "followUpDate", "formKey", "formRef",
         "formRefBinding", "formRefVersion", "historyTimeToLive", "initiator",
         "isStartableInTasklist", "jobPriority", "modelerTemplate", "modelerTemplateIcon",
         "modelerTemplateVersion", "priority", "retries", "taskPriority", "topic", "type",
@@ -39,6 +40,11 @@ _ELEMENTS = frozenset(
         "potentialStarter", "properties", "validation",
     }
 )  # fmt: skip
+# what carries variables, and which way
+_MAPPED = {
+    "callActivity": frozenset({"in", "out"}),
+    "signalEventDefinition": frozenset({"in"}),
+}
 _REASONS = {
     "class": "Java classes cannot run here",
     "delegateExpression": "Java delegates cannot run here",
@@ -62,7 +68,7 @@ def check_extensions(element: Element, element_id: str, problems: Problems) -> N
             problems.add(element_id, "the model was made for Camunda 8 (zeebe)")
         if attribute.namespace in EXTENSIONS and attribute.localname not in _ATTRIBUTES:
             problems.add(element_id, _refusal("attribute", attribute.localname))
-    called = local_name(element) == "callActivity"
+    mapped = _MAPPED.get(local_name(element), frozenset())
     for holder in bpmn_children(element, "extensionElements"):
         for child in holder:
             name = local_name(child)
@@ -70,7 +76,7 @@ def check_extensions(element: Element, element_id: str, problems: Problems) -> N
                 problems.add(element_id, "the model was made for Camunda 8 (zeebe)")
             if namespace(child) not in EXTENSIONS or name in _ELEMENTS:
                 continue
-            if not (called and name in {"in", "out"}):
+            if name not in mapped:
                 problems.add(element_id, _refusal("element", name))
 
 

@@ -2,10 +2,11 @@
 
 import json
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from taskloom.engines.embedded.records import storable
+from taskloom.engines.embedded.records import lock, storable
 from taskloom.ids import new_id
 from taskloom.ports.engine import ChangeKind
 from taskloom.store.driver import run
@@ -24,7 +25,10 @@ async def open_incident(
     now: datetime,
     timer: int | None = None,
 ) -> None:
-    """Note that an external task, or the timer of this number, has stopped; its tree is locked."""
+    """Note that an external task, or the timer of this number, has stopped; its tree is locked.
+
+    A start event's timer has no instance: its ids are empty then.
+    """
     text = storable(message)[:_MAX_MESSAGE]
     await run(
         connection,
@@ -39,6 +43,20 @@ async def open_incident(
         " VALUES (%s, %s, %s, %s::json)",
         (ChangeKind.INCIDENT_CREATED, instance_id, root_id, json.dumps({"message": text})),
     )
+
+
+async def lock_incident(connection: AsyncConnection, incident_id: str) -> Any | None:
+    """Lock an incident and the tree it lies in, if it lies in one; None if it is gone."""
+    row = await lock(connection, "incident", storable(incident_id))
+    if row is not None:
+        return row
+    found = await run(
+        connection,
+        "SELECT activity_id, timer_seq FROM engine_incidents"
+        " WHERE id = %s AND instance_id = '' FOR UPDATE",
+        (storable(incident_id),),
+    )
+    return found.first()
 
 
 async def close_incident(connection: AsyncConnection, incident_id: str) -> None:

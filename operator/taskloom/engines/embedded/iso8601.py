@@ -118,6 +118,44 @@ def first_of_cycle(text: str, now: datetime) -> datetime:
     return _next(parse_date(left), parse_duration(right), times, now, text)
 
 
+def written_out(cycle: str, now: datetime) -> str:
+    """Give a cycle that is set `now` with its start written out, as `next_of_cycle` needs it."""
+    head, _, rest = cycle.strip().partition("/")
+    if "/" in rest:
+        return cycle.strip()
+    return f"{head}/{now.astimezone(UTC).isoformat().replace('+00:00', 'Z')}/{rest}"
+
+
+def next_of_cycle(cycle: str, now: datetime) -> datetime | None:
+    """Give the first time of a written out cycle after `now`; None if there is none any more.
+
+    ``R3/start/PT10M`` has, as on Camunda, the start and three more times; one that was set
+    without a start has fired for the first time after one duration.  Raises `ValueError`.
+    """
+    match = _CYCLE.fullmatch(cycle.strip())
+    left, _, right = match[2].partition("/") if match else ("", "", "")
+    if match is None or not right:
+        raise ValueError(f"{cycle!r} is no cycle with its start")
+    if left.startswith("P"):
+        every, last = parse_duration(left), parse_date(right)
+        following = every.after(now)
+        return following if following <= last else None
+    start, every = parse_date(left), parse_duration(right)
+    times = int(match[1]) if match[1] else None
+    count = 1
+    if not every.months and every.exact > timedelta(0):
+        count = max(1, (now - start) // every.exact)
+    while times is None or count <= times:
+        step = Duration(months=count * every.months, exact=count * every.exact)
+        moment = step.after(start)
+        if moment > now:
+            return moment
+        if moment <= start:
+            raise ValueError(f"{cycle!r} repeats without time between")
+        count += 1
+    return None
+
+
 def _next(
     start: datetime, every: Duration, times: int | None, now: datetime, text: str
 ) -> datetime:

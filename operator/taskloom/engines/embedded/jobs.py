@@ -1,18 +1,23 @@
-"""Due timers as a queue: claimed under a lease, fired each in a transaction of its own.
+"""What is due as a queue: claimed under a lease, fired each in a transaction of its own.
 
-A timer that cannot fire becomes an incident: at once if it never could (an expression fails),
+That is timers of instances and of start events, and signals on their way.
+One that cannot fire becomes an incident: at once if it never could (an expression fails),
 after a few attempts if something else went wrong.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
 from taskloom.engines.embedded import records
 from taskloom.engines.embedded.incidents import open_incident
-from taskloom.engines.embedded.state import Fire
+from taskloom.engines.embedded.iso8601 import next_of_cycle
+from taskloom.engines.embedded.start_events import add_start_timer
+from taskloom.engines.embedded.state import Fire, NewTimer
 from taskloom.engines.embedded.stepping import Stepper
 from taskloom.errors import TaskloomError, Temporary
 from taskloom.store.driver import run
@@ -27,20 +32,26 @@ _CLAIM = """
 UPDATE engine_timers SET due_at = %s, attempts = attempts + 1 WHERE seq IN (
     SELECT seq FROM engine_timers WHERE NOT stopped AND due_at <= %s
     ORDER BY due_at, seq LIMIT %s FOR UPDATE SKIP LOCKED)
-RETURNING seq, attempts
+RETURNING seq, attempts, definition_id
 """
 _RENEW = """
 UPDATE engine_timers SET due_at = %s WHERE seq IN (
     SELECT seq FROM engine_timers WHERE seq = ANY(%s) AND NOT stopped FOR UPDATE SKIP LOCKED)
 """
 
+_LOCK_START = """
+SELECT definition_id, element_id, repeat, payload FROM engine_timers
+WHERE seq = %s AND NOT stopped FOR UPDATE
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueTimer:
-    """A claimed timer; `attempts` counts the present one."""
+    """A claimed timer; `attempts` counts the present one, `starts` tells that it is a start's."""
 
     number: int
     attempts: int
+    starts: bool = False
 
 
 class Timers:
@@ -54,7 +65,12 @@ class Timers:
         now = self._stepper.now()
         async with self._stepper.database.begin() as tx:
             result = await run(tx.connection, _CLAIM, (now + lease, now, limit))
-            timers = [DueTimer(number=row.seq, attempts=row.attempts) for row in result]
+            timers = [
+                DueTimer(
+                    number=row.seq, attempts=row.attempts, starts=row.definition_id is not None
+                )
+                for row in result
+            ]
         return sorted(timers, key=lambda timer: timer.number)
 
     async def renew(self, items: Sequence[DueTimer], lease: timedelta) -> None:
@@ -111,30 +127,74 @@ class Timers:
         tx.notify("engine-jobs")
 
     async def _fire(self, tx: Transaction, timer: DueTimer) -> None:
+        if timer.starts:
+            await self._start(tx, timer)
+            return
         row = await records.lock(tx.connection, "timer", timer.number)
         if row is None:
             return  # its activity is over
-        await self._stepper.take(tx, row, Fire(activity_id=row.activity_id, element=row.element_id))
+        trigger = Fire(
+            activity_id=row.activity_id,
+            element=row.element_id,
+            variables=_payload(row),
+            repeat=row.repeat,
+        )
+        await self._stepper.take(tx, row, trigger)
+        await self._drop(tx, timer)
+
+    async def _start(self, tx: Transaction, timer: DueTimer) -> None:
+        """Start an instance, and set the timer for its next time."""
+        row = await _lock_start(tx, timer)
+        if row is None:
+            return  # another version has replaced it
+        await self._stepper.begin_by_event(tx, row.definition_id, row.element_id, _payload(row))
+        await self._follow(tx, row)
+        await self._drop(tx, timer)
+
+    async def _follow(self, tx: Transaction, row: Any) -> None:
+        due = None if row.repeat is None else next_of_cycle(row.repeat, self._stepper.now())
+        if due is None:
+            return
+        following = NewTimer(
+            activity_id=row.definition_id, element=row.element_id, due_at=due, repeat=row.repeat
+        )
+        await add_start_timer(tx.connection, row.definition_id, following)
+        tx.notify("engine-jobs")
+
+    async def _drop(self, tx: Transaction, timer: DueTimer) -> None:
         await run(tx.connection, "DELETE FROM engine_timers WHERE seq = %s", (timer.number,))
 
     async def _stop(self, timer: DueTimer, message: str) -> None:
         async with self._stepper.database.begin() as tx:
-            row = await records.lock(tx.connection, "timer", timer.number)
+            if timer.starts:
+                row = await _lock_start(tx, timer)
+            else:
+                row = await records.lock(tx.connection, "timer", timer.number)
             if row is None:
                 return
+            if timer.starts:
+                await self._follow(tx, row)  # a start that fails holds up none of those after it
             await run(
                 tx.connection,
-                "UPDATE engine_timers SET stopped = true WHERE seq = %s",
-                (timer.number,),
+                "UPDATE engine_timers SET stopped = true, repeat = %s WHERE seq = %s",
+                (None if timer.starts else row.repeat, timer.number),
             )
             await open_incident(
                 tx.connection,
-                instance_id=row.at,
-                root_id=row.id,
-                activity_id=row.activity_id,
+                instance_id="" if timer.starts else row.at,
+                root_id="" if timer.starts else row.id,
+                activity_id="" if timer.starts else row.activity_id,
                 element_id=row.element_id,
                 message=message,
                 now=self._stepper.now(),
                 timer=timer.number,
             )
             tx.notify("engine-changes")
+
+
+async def _lock_start(tx: Transaction, timer: DueTimer) -> Any | None:
+    return (await run(tx.connection, _LOCK_START, (timer.number,))).first()
+
+
+def _payload(row: Any) -> dict[str, Any]:
+    return {} if row.payload is None else dict(json.loads(row.payload))

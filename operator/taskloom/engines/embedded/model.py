@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from taskloom.engines.embedded.events import Awaited, Event
 from taskloom.engines.embedded.expressions import Expression
 
 
@@ -85,39 +86,56 @@ class Inclusive:
     feeders: frozenset[str]
 
 
-class TimerKind(StrEnum):
-    """How a timer says when."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventGateway:
+    """Waits for what its targets, catch events, wait for; the first to come goes on."""
 
-    DATE = "timeDate"
-    DURATION = "timeDuration"
-    CYCLE = "timeCycle"
+    targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimerCatch:
-    """The token waits for a time."""
+class Catch:
+    """The token waits for an event."""
 
-    kind: TimerKind
-    value: Expression
+    event: Awaited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimerBoundary:
-    """An activity is interrupted at a time."""
+class Boundary:
+    """An event while an activity goes on, which it interrupts or not."""
 
     attached_to: str
-    kind: TimerKind
-    value: Expression
+    event: Event
+    interrupting: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorBoundary:
-    """An activity is interrupted by a BPMN error; without a code, by any."""
+class Signal:
+    """A signal is told to all who wait for it, with the variables mapped by `ins`."""
 
-    attached_to: str
-    code: str | None
-    code_variable: str | None
-    message_variable: str | None
+    name: Expression
+    ins: tuple["Mapped", ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Escalation:
+    """An escalation is thrown."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkThrow:
+    """A flow to here leads on to the catch event with the same link."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkCatch:
+    """Where the flows to throw events with the same link lead."""
+
+    link: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +160,36 @@ class UserWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubProcess:
-    """A scope of its own begins at `start`."""
+    """A scope of its own begins at `start`; `handlers` are the event sub-processes in it."""
 
     start: str
+    handlers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSubProcess:
+    """A scope that begins when the event of its start comes while the scope around it goes on."""
+
+    start: str
+    event: Event
+    interrupting: bool
+    handlers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiInstance:
+    """The node `inner` is done several times: as often as `cardinality` says, or for each item.
+
+    `collection` is an expression; `item` the variable that has each one's item; `until` ends it
+    before all are done.
+    """
+
+    inner: str
+    sequential: bool
+    cardinality: Expression | None
+    collection: Expression | None
+    item: str | None
+    until: Expression | None
 
 
 class Binding(StrEnum):
@@ -186,12 +231,18 @@ Work = (
     | Exclusive
     | Parallel
     | Inclusive
-    | TimerCatch
-    | TimerBoundary
-    | ErrorBoundary
+    | EventGateway
+    | Catch
+    | Boundary
+    | Signal
+    | Escalation
+    | LinkThrow
+    | LinkCatch
     | External
     | UserWork
     | SubProcess
+    | EventSubProcess
+    | MultiInstance
     | Call
 )
 
@@ -212,15 +263,29 @@ class Node:
     outputs: tuple[Parameter, ...] = ()
     boundary: tuple[str, ...] = ()
     label: Expression | None = field(default=None, repr=False)  # the name, where it may be computed
+    loop: MultiInstance | None = None  # while it is read; then a node of its own around this one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A start event of the process; without an event, or at `Process.start`, it begins by key."""
+
+    element: str
+    event: Awaited | None
+    initiator: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One executable process; `topics` are those written out in it."""
+    """One executable process; `topics` are those written out in it.
+
+    `start` is where it begins when it is started by its key, None if it cannot be.
+    """
 
     id: str
     name: str | None
-    start: str
-    initiator: str | None
+    start: str | None
+    starts: tuple[Start, ...]
+    handlers: tuple[str, ...]  # its event sub-processes
     nodes: Mapping[str, Node]
     topics: frozenset[str]

@@ -3,22 +3,23 @@
 from dataclasses import dataclass, field
 
 from taskloom.engines.embedded import model
-from taskloom.engines.embedded.elements import (
-    BpmnError,
-    Reading,
-    event_definitions,
-    read_work,
-)
+from taskloom.engines.embedded.elements import read_loop, read_work
+from taskloom.engines.embedded.event_definitions import Reading, read_beside
 from taskloom.engines.embedded.extensions import check_extensions, read_parameters
 from taskloom.engines.embedded.problems import Problems
 from taskloom.engines.embedded.reading import (
     Element,
     bpmn_children,
-    extension_attribute,
     is_bpmn,
     local_name,
     read_xml,
     text_of,
+)
+from taskloom.engines.embedded.starting import (
+    choose_start,
+    read_event_start,
+    read_starts,
+    read_sub_start,
 )
 from taskloom.engines.embedded.wiring import wire
 
@@ -32,10 +33,7 @@ _ASIDE = frozenset(
         "rendering", "supports", "textAnnotation",
     }
 )  # fmt: skip
-_REFUSED_INSIDE = {
-    "multiInstanceLoopCharacteristics": "multi-instance is not supported",
-    "standardLoopCharacteristics": "a loop marker is not supported",
-}
+_LOOPS = frozenset({"multiInstanceLoopCharacteristics", "standardLoopCharacteristics"})
 
 
 @dataclass(slots=True)
@@ -55,26 +53,21 @@ def parse_bpmn(bpmn: bytes) -> model.Process:
     """
     root = read_xml(bpmn)
     problems = Problems()
-    errors = {
-        error.get("id") or "": BpmnError(
-            code=(error.get("errorCode") or "").strip() or None,
-            message=extension_attribute(error, "errorMessage"),
-        )
-        for error in bpmn_children(root, "error")
-    }
     element = _choose_process(root, problems)
-    draft = _Draft(Reading(problems=problems, errors=errors))
+    draft = _Draft(read_beside(root, problems))
     process_id = _id_of(element, draft)
     check_extensions(element, process_id, problems)
-    start = _read_scope(element, process_id, draft, depth=0)
+    inside = _read_scope(element, process_id, draft, depth=0)
+    starts = read_starts(inside.starts, process_id, draft.reading)
     nodes = wire(draft.nodes, draft.flows, problems)
     problems.raise_any()
     topics = (n.work.topic.literal for n in nodes.values() if isinstance(n.work, model.External))
     return model.Process(
         id=process_id,
         name=element.get("name"),
-        start=start.id,
-        initiator=start.initiator,
+        start=choose_start(starts),
+        starts=starts,
+        handlers=inside.handlers,
         nodes=nodes,
         topics=frozenset(topic for topic in topics if topic),
     )
@@ -100,25 +93,22 @@ def _choose_process(root: Element, problems: Problems) -> Element:
     raise AssertionError("a problem was noted")
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
-    id: str = ""
-    initiator: str | None = None
-    plain: bool = True  # it waits for no event
+@dataclass(slots=True)
+class _Inside:
+    """What else is to be known of a scope: its start events and event sub-processes."""
+
+    starts: list[tuple[str, Element]] = field(default_factory=list)
+    handlers: tuple[str, ...] = ()
 
 
-def _read_scope(scope: Element, scope_id: str, draft: _Draft, depth: int) -> _Start:
-    problems = draft.reading.problems
+def _read_scope(scope: Element, scope_id: str, draft: _Draft, depth: int) -> _Inside:
+    problems, inside = draft.reading.problems, _Inside()
     if depth > _MAX_NESTING:
         problems.add(scope_id, f"sub-processes nest deeper than {_MAX_NESTING} levels")
-        return _Start()
-    starts = []
+        return inside
     for element in scope:
         tag = local_name(element)
-        if not is_bpmn(element) or tag in _ASIDE:
-            continue
-        if tag in _REFUSED_INSIDE:
-            problems.add(scope_id, _REFUSED_INSIDE[tag])
+        if not is_bpmn(element) or tag in _ASIDE or tag in _LOOPS:
             continue
         if tag == "sequenceFlow":
             flow_id = _id_of(element, draft) if element.get("id") else _flow_name(element)
@@ -127,14 +117,10 @@ def _read_scope(scope: Element, scope_id: str, draft: _Draft, depth: int) -> _St
         element_id = _id_of(element, draft)
         _read_node(element, element_id, scope_id, draft, depth)
         if tag == "startEvent":
-            initiator = extension_attribute(element, "initiator")
-            starts.append(_Start(element_id, initiator, plain=not event_definitions(element)))
-    # as on Camunda: the none start event begins, else the only one there is
-    candidates = [start for start in starts if start.plain] or starts
-    if len(candidates) != 1:
-        problems.add(scope_id, f"it has {len(candidates) or 'no'} start events: it needs one")
-        return _Start()
-    return candidates[0]
+            inside.starts.append((element_id, element))
+        if tag == "subProcess" and element.get("triggeredByEvent") == "true":
+            inside.handlers += (element_id,)
+    return inside
 
 
 def _read_node(element: Element, element_id: str, scope_id: str, draft: _Draft, depth: int) -> None:
@@ -142,22 +128,22 @@ def _read_node(element: Element, element_id: str, scope_id: str, draft: _Draft, 
     check_extensions(element, element_id, problems)
     if element.get("isForCompensation") == "true":
         problems.add(element_id, "compensation is not supported")
+    if bpmn_children(element, "standardLoopCharacteristics"):
+        problems.add(element_id, "a loop marker is not supported")
     work: model.Work | None
     if tag == "subProcess":
-        if element.get("triggeredByEvent") == "true":
-            problems.add(element_id, "an event sub-process is not supported")
-            return
-        work = model.SubProcess(start=_read_scope(element, element_id, draft, depth + 1).id)
+        work = _read_sub_process(element, element_id, draft, depth)
     else:
-        for child in bpmn_children(element, *_REFUSED_INSIDE):
-            problems.add(element_id, _REFUSED_INSIDE[local_name(child)])
         work = read_work(element, element_id, draft.reading)
+    loop = read_loop(element, element_id, draft.reading)
     inputs = read_parameters(element, element_id, "input", problems)
     outputs = read_parameters(element, element_id, "output", problems)
     if (inputs or outputs) and tag.endswith(("Gateway", "startEvent", "boundaryEvent")):
         problems.add(element_id, f"{tag} has no input and output parameters")
     if outputs and tag == "endEvent":
         problems.add(element_id, "an end event has no output parameters")
+    if outputs and loop is not None:
+        problems.add(element_id, "a multi-instance activity has no output parameters")
     name = element.get("name")
     draft.nodes[element_id] = model.Node(
         id=element_id,
@@ -170,6 +156,23 @@ def _read_node(element: Element, element_id: str, scope_id: str, draft: _Draft, 
         inputs=inputs,
         outputs=outputs,
         label=problems.optional(element_id, name) if tag == "userTask" else None,
+        loop=loop,
+    )
+
+
+def _read_sub_process(
+    element: Element, element_id: str, draft: _Draft, depth: int
+) -> model.Work | None:
+    inside = _read_scope(element, element_id, draft, depth + 1)
+    if element.get("triggeredByEvent") != "true":
+        start = read_sub_start(inside.starts, element_id, draft.reading)
+        return model.SubProcess(start=start, handlers=inside.handlers)
+    found = read_event_start(inside.starts, element_id, draft.reading)
+    if found is None:
+        return None
+    start, event, interrupting = found
+    return model.EventSubProcess(
+        start=start, event=event, interrupting=interrupting, handlers=inside.handlers
     )
 
 

@@ -130,9 +130,22 @@ def _document(batch: Batch, now: datetime) -> dict[str, list[Any]]:
                 "activity_id": timer.activity_id,
                 "element_id": timer.element,
                 "due_at": timer.due_at.isoformat(),
+                "repeat": timer.repeat,
             }
             for timers in batch.timers.values()
             for live, timer in timers
+        ],
+        "subscriptions": [
+            {
+                **_place(live),
+                "kind": each.kind,
+                "name": storable(each.name),
+                "business_key": _storable_key(live),
+                "activity_id": each.activity_id,
+                "element_id": each.element,
+            }
+            for subscriptions in batch.subscriptions.values()
+            for live, each in subscriptions
         ],
         "activities": [
             {
@@ -149,8 +162,9 @@ def _document(batch: Batch, now: datetime) -> dict[str, list[Any]]:
         "cancelled": [ended.activity_id for ended in batch.ended if not ended.completed],
         "gone_external": batch.gone_external,
         "gone_user": [ended.activity_id for _, ended in batch.gone_user],
-        "gone_timed": batch.gone_timed,
-        "gone_work": batch.gone_external + batch.gone_timed,
+        "gone_timed": batch.gone_waiting,
+        "gone_subscribed": batch.gone_waiting,
+        "gone_work": batch.gone_external + batch.gone_waiting,
         "changes": list(_changes(batch, now)),
     }
     return {name: rows for name, rows in parts.items() if rows}
@@ -160,11 +174,15 @@ def _place(live: Live) -> dict[str, str]:
     return {"instance_id": live.id, "root_id": live.root_id}
 
 
+def _storable_key(live: Live) -> str | None:
+    return None if live.business_key is None else storable(live.business_key)
+
+
 def _started(batch: Batch, live: Live) -> dict[str, Any]:
     state, ending = batch.states[live.id], batch.endings.get(live.id)
     return {
         **asdict(live),
-        "business_key": None if live.business_key is None else storable(live.business_key),
+        "business_key": _storable_key(live),
         "state": ending or InstanceState.ACTIVE,
         # what has ended needs its variables no more
         "variables": "{}" if ending else dump_variables(state.variables),

@@ -76,6 +76,10 @@ class Scopes:
         """Set a variable of the activity itself."""
         self._own.setdefault(activity_id, {})[name] = value
 
+    def own(self, name: str, activity_id: str) -> Any:
+        """Give a variable of the activity itself."""
+        return self._own[activity_id][name]
+
     def find(self, name: str, scope: str) -> tuple[bool, Any]:
         """Look a variable up from `scope` outwards."""
         for each in self._outwards(scope):

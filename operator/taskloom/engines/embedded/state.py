@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from taskloom.engines.embedded.model import Call
@@ -40,7 +41,9 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
-    """Start at the start event."""
+    """Start at this start event, by default at the one for a start by key."""
+
+    element: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +56,15 @@ class Complete:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fire:
-    """A timer is due: that of an intermediate event, or of `element`, a boundary event."""
+    """What an activity, or the process (by the instance's id), waits for has come.
+
+    `element` is the catch, boundary or start event; `repeat` the cycle of a timer that repeats.
+    """
 
     activity_id: str
     element: str
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    repeat: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +74,15 @@ class Fail:
     activity_id: str
     code: str
     message: str | None
+    variables: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Escalate:
+    """A called instance has let an escalation through."""
+
+    activity_id: str
+    code: str
     variables: Mapping[str, Any]
 
 
@@ -90,7 +107,7 @@ class Terminate:
     """The whole instance is cancelled."""
 
 
-Trigger = Begin | Complete | Fire | Fail | Return | Withdraw | Terminate
+Trigger = Begin | Complete | Fire | Fail | Escalate | Return | Withdraw | Terminate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +145,37 @@ class NewUserTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTimer:
-    """A time at which `Fire(activity_id, element)` is due."""
+    """A time at which `Fire(activity_id, element)` is due; `repeat` is the cycle it goes on by."""
 
     activity_id: str
     element: str
     due_at: datetime
+    repeat: str | None = None
+
+
+class SubscriptionKind(StrEnum):
+    """What is subscribed to."""
+
+    MESSAGE = "message"
+    SIGNAL = "signal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubscription:
+    """A message or signal that leads to `Fire(activity_id, element)`."""
+
+    activity_id: str
+    element: str
+    kind: SubscriptionKind
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSignal:
+    """A signal that is told to all who wait for it outside of the instance."""
+
+    name: str
+    variables: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +217,8 @@ class Step:
 
     `ending` is None while the instance goes on.  `uncaught` is a BPMN error of `Fail` that nothing
     catches: then nothing has changed.  `escaped` is one that a caller catches: then the instance
-    is over.
+    is over.  `escalated` are codes that a caller catches.  `disarmed` are activities, or the
+    instance, that go on and wait for no event any more.
     """
 
     state: State
@@ -182,11 +226,15 @@ class Step:
     external_tasks: tuple[NewExternalTask, ...] = ()
     user_tasks: tuple[NewUserTask, ...] = ()
     timers: tuple[NewTimer, ...] = ()
+    subscriptions: tuple[NewSubscription, ...] = ()
+    signals: tuple[NewSignal, ...] = ()
+    disarmed: tuple[str, ...] = ()
     calls: tuple[NewCall, ...] = ()
     records: tuple[Record, ...] = ()
     ended: tuple[Ended, ...] = ()
     uncaught: Thrown | None = None
     escaped: Thrown | None = None
+    escalated: tuple[str, ...] = ()
     steps: int = 0
 
 

@@ -60,10 +60,16 @@ _PARTS: Mapping[str, str] = {
     FROM doc, jsonb_to_recordset(d->'user')
         AS row (id text, instance_id text, root_id text, details text)""",
     "timers": """
-    INSERT INTO engine_timers (instance_id, root_id, activity_id, element_id, due_at)
-    SELECT instance_id, root_id, activity_id, element_id, due_at
+    INSERT INTO engine_timers (instance_id, root_id, activity_id, element_id, due_at, repeat)
+    SELECT instance_id, root_id, activity_id, element_id, due_at, repeat
     FROM doc, jsonb_to_recordset(d->'timers') AS row (instance_id text, root_id text,
-        activity_id text, element_id text, due_at timestamptz)""",
+        activity_id text, element_id text, due_at timestamptz, repeat text)""",
+    "subscriptions": """
+    INSERT INTO engine_subscriptions (kind, name, business_key, instance_id, root_id, activity_id,
+        element_id)
+    SELECT kind, name, business_key, instance_id, root_id, activity_id, element_id
+    FROM doc, jsonb_to_recordset(d->'subscriptions') AS row (kind text, name text,
+        business_key text, instance_id text, root_id text, activity_id text, element_id text)""",
     "activities": """
     INSERT INTO engine_activities (instance_id, root_id, activity_id, element_id, element_type,
         name, state, started_at, ended_at)
@@ -77,6 +83,9 @@ _PARTS: Mapping[str, str] = {
     "gone_external": _DELETE.format(table="engine_external_tasks", key="id", part="gone_external"),
     "gone_user": _DELETE.format(table="engine_user_tasks", key="id", part="gone_user"),
     "gone_timed": _DELETE.format(table="engine_timers", key="activity_id", part="gone_timed"),
+    "gone_subscribed": _DELETE.format(
+        table="engine_subscriptions", key="activity_id", part="gone_subscribed"
+    ),
     "gone_work": _DELETE.format(table="engine_incidents", key="activity_id", part="gone_work"),
     "changes": """
     INSERT INTO engine_changes (kind, instance_id, root_id, details)
@@ -98,9 +107,12 @@ LOCK = {
     "user": f"SELECT {INSTANCE}, t.instance_id AS at"
     " FROM engine_user_tasks AS t JOIN engine_instances AS i ON i.id = t.root_id"
     " WHERE t.id = %s FOR UPDATE OF i, t",
-    "timer": f"SELECT {INSTANCE}, t.instance_id AS at, t.activity_id, t.element_id, t.attempts"
-    " FROM engine_timers AS t JOIN engine_instances AS i ON i.id = t.root_id"
+    "timer": f"SELECT {INSTANCE}, t.instance_id AS at, t.activity_id, t.element_id, t.attempts,"
+    " t.repeat, t.payload FROM engine_timers AS t JOIN engine_instances AS i ON i.id = t.root_id"
     " WHERE t.seq = %s AND NOT t.stopped FOR UPDATE OF i, t",
+    "subscription": f"SELECT {INSTANCE}, t.instance_id AS at, t.activity_id, t.element_id"
+    " FROM engine_subscriptions AS t JOIN engine_instances AS i ON i.id = t.root_id"
+    " WHERE t.seq = %s FOR UPDATE OF i, t",
     "incident": f"SELECT {INSTANCE}, t.instance_id AS at, t.activity_id, t.timer_seq"
     " FROM engine_incidents AS t JOIN engine_instances AS i ON i.id = t.root_id"
     " WHERE t.id = %s FOR UPDATE OF i, t",

@@ -1,6 +1,6 @@
 """A locked row and a trigger become a written batch: what every call of the engine shares."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -9,8 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.engines.embedded import records
 from taskloom.engines.embedded.definitions import Definitions
-from taskloom.engines.embedded.drive import Batch, Clockwork, Definition, Live, drive
+from taskloom.engines.embedded.drive import (
+    Batch,
+    Clockwork,
+    Definition,
+    Live,
+    drive,
+    new_instance,
+)
 from taskloom.engines.embedded.model import Process
+from taskloom.engines.embedded.signals import tell
 from taskloom.engines.embedded.state import Begin, NewCall, State, Thrown, Trigger
 from taskloom.errors import NotFound
 from taskloom.ids import new_id
@@ -43,14 +51,38 @@ class Stepper:
         else:
             raise ValueError("The transaction is on another database: ask joins() first.")
 
-    async def begin(self, tx: Transaction, live: Live, state: State, now: datetime) -> Batch | None:
-        """Start an instance and write it; None if its start id has been used before."""
-        batch = await self._drive(tx, live, state, [(live.id, Begin())], now)
+    async def begin(
+        self, tx: Transaction, live: Live, state: State, now: datetime, element: str | None = None
+    ) -> Batch | None:
+        """Start an instance and write it; None if its start id has been used before.
+
+        It begins at the start event `element`, by default as one that is started by its key.
+        """
+        batch = await self._drive(tx, live, state, [(live.id, Begin(element=element))], now)
         topics = await records.write_start(tx.connection, batch, now)
         if topics is None:
             return None
         _wake(tx, topics)
+        await self._tell(tx, batch, now)
         return batch
+
+    async def begin_by_event(
+        self,
+        tx: Transaction,
+        definition_id: str,
+        element: str,
+        variables: Mapping[str, Any],
+        *,
+        business_key: str | None = None,
+    ) -> str | None:
+        """Start an instance by a start event's event; its id, None if the definition is gone."""
+        definition = await self.definitions.named(tx.connection, definition_id)
+        if definition is None:
+            return None
+        instance_id = str(new_id())
+        live, state = new_instance(definition, instance_id, variables, business_key=business_key)
+        await self.begin(tx, live, state, self.now(), element)
+        return instance_id
 
     async def take(self, tx: Transaction, row: Any, trigger: Trigger) -> Outcome | Thrown:
         """Take a trigger up at the instance that a locked row lies in, and write what follows.
@@ -79,7 +111,16 @@ class Stepper:
             return batch.uncaught
         batch.reason = reason
         _wake(tx, await records.write(tx.connection, batch, now))
+        await self._tell(tx, batch, now)
         return Outcome.DONE
+
+    async def _tell(self, tx: Transaction, batch: Batch, now: datetime) -> None:
+        """Tell the signals that a batch throws, as soon as who waits in it is written."""
+        told = 0
+        for live, signal in batch.signals:
+            told += await tell(tx.connection, signal.name, signal.variables, now, teller=live.id)
+        if told:
+            tx.notify("engine-jobs")
 
     async def _drive(
         self,

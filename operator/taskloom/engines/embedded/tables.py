@@ -116,19 +116,56 @@ user_tasks = Table(
     Index(None, "root_id"),
 )
 
+# What is due at a time: timers, and signals on their way to those who wait for them.
+# It is for an activity, for the process itself (`activity_id` is the instance's id then), or for a
+# start event of a definition.
 timers = Table(
     "engine_timers",
     metadata,
     _sequence(),
-    Column("instance_id", Text, nullable=False),
-    Column("root_id", Text, nullable=False),
-    Column("activity_id", Text, nullable=False),
+    Column("instance_id", Text),
+    Column("root_id", Text),
+    Column("activity_id", Text),
+    Column("definition_id", Text),
     Column("element_id", Text, nullable=False),
+    Column("repeat", Text),  # the cycle it goes on by, with its start
+    Column("payload", JsonText),  # a signal's variables
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     Column("stopped", Boolean, nullable=False, server_default=text("false")),  # has an incident
     _instant("due_at", nullable=False),  # a claimed one falls due again when its lease ends
+    CheckConstraint("(instance_id IS NULL) <> (definition_id IS NULL)", name="place"),
     Index(None, "activity_id"),
+    Index(
+        "ix_engine_timers_definition_id",
+        "definition_id",
+        postgresql_where=text("definition_id IS NOT NULL"),
+    ),
     Index("ix_engine_timers_due", "due_at", postgresql_where=text("NOT stopped")),
+)
+
+# Who waits for a message or a signal: an activity, a process (as above), or a start event of a
+# workflow's latest definition.
+subscriptions = Table(
+    "engine_subscriptions",
+    metadata,
+    _sequence(),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("business_key", Text),
+    Column("instance_id", Text),
+    Column("root_id", Text),
+    Column("activity_id", Text),
+    Column("definition_id", Text),
+    Column("element_id", Text, nullable=False),
+    CheckConstraint("kind IN ('message', 'signal')", name="kind"),
+    CheckConstraint("(instance_id IS NULL) <> (definition_id IS NULL)", name="place"),
+    Index(None, "name", "business_key"),
+    Index(None, "activity_id"),
+    Index(
+        "ix_engine_subscriptions_definition_id",
+        "definition_id",
+        postgresql_where=text("definition_id IS NOT NULL"),
+    ),
 )
 
 incidents = Table(
