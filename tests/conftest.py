@@ -10,11 +10,16 @@ from pathlib import Path
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from hypothesis import settings
 
 from taskloom.store.database import Database
 from taskloom.store.embedded_postgres import EmbeddedPostgres
 from taskloom.store.migrate import migrate
 from taskloom.store.sealing import Sealer
+
+# How long one example takes says more of the machine, which others use too, than of the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
