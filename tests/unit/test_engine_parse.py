@@ -121,7 +121,7 @@ REFUSED_ELEMENTS = {
             "<loopCardinality>many</loopCardinality></multiInstanceLoopCharacteristics>"
             "</serviceTask>"
         ),
-        "many",
+        "'many' is no whole number",
     ),
     "multi-instance with outputs": (
         external(

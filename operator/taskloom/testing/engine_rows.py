@@ -93,6 +93,11 @@ class Rows:
         self.subscribed = [
             each for each in self.subscribed if stays(each.subscription.activity_id, each.live)
         ]
+        self.stopped = {
+            id_: each
+            for id_, each in self.stopped.items()
+            if each.due is None or stays(each.due.timer.activity_id, each.due.live)
+        }
         if not versions:
             return
         definition, process, _ = versions[-1]

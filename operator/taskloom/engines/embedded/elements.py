@@ -261,12 +261,17 @@ def read_loop(element: Element, element_id: str, reading: Reading) -> model.Mult
         return model.MultiInstance(
             inner=element_id,
             sequential=marker.get("isSequential") == "true",
-            cardinality=_computed(parts.get("loopCardinality"), element_id, reading, int),
+            cardinality=_computed(parts.get("loopCardinality"), element_id, reading, _whole),
             collection=problems.optional(element_id, collection or None),
             item=item or None,
             until=_computed(parts.get("completionCondition"), element_id, reading),
         )
     return None
+
+
+def _whole(text: str) -> None:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"{text[:80]!r} is no whole number")
 
 
 def _computed(

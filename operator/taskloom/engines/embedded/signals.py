@@ -19,7 +19,7 @@ INSERT INTO engine_timers
     (instance_id, root_id, activity_id, definition_id, element_id, due_at, payload)
 SELECT instance_id, root_id, activity_id, definition_id, element_id, %s, %s::json
 FROM engine_subscriptions
-WHERE kind = 'signal' AND name = %s AND instance_id IS DISTINCT FROM %s::text
+WHERE kind = 'signal' AND name = %s AND instance_id IS DISTINCT FROM %s
 ORDER BY seq
 """
 
@@ -30,7 +30,7 @@ async def tell(
     variables: Mapping[str, Any],
     now: datetime,
     *,
-    teller: str | None = None,
+    teller: str = "",
 ) -> int:
     """Tell a signal to all who wait for it, but for the instance that tells; return how many."""
     payload = dump_variables(variables)
