@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from taskloom.engines.embedded.catching import Caught, find_catching
 from taskloom.engines.embedded.events import ErrorEvent, EscalationEvent
-from taskloom.engines.embedded.execute import MAX_STEPS, Callers, advance
+from taskloom.engines.embedded.execute import MAX_STEPS, advance
 from taskloom.engines.embedded.model import Call, External, Node, Process, UserWork
 from taskloom.engines.embedded.state import (
     Begin,
@@ -34,6 +34,7 @@ from taskloom.engines.embedded.state import (
     Trigger,
     Withdraw,
 )
+from taskloom.engines.embedded.throwing import Callers
 from taskloom.engines.embedded.waiting import waits_of
 from taskloom.errors import Unprocessable
 from taskloom.ports.engine import InstanceState

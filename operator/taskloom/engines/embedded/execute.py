@@ -11,26 +11,15 @@ Pure: the clock and the ids are arguments.  As on Camunda, branches are walked d
 order of the file, and an error in an expression undoes the whole step: it is raised.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
-from taskloom.engines.embedded import model, multi_instance
+from taskloom.engines.embedded import model
 from taskloom.engines.embedded.calls import new_call, take_back
-from taskloom.engines.embedded.catching import Caught, find_catching
-from taskloom.engines.embedded.effects import Effects
-from taskloom.engines.embedded.evaluation import (
-    evaluate_text,
-    evaluate_user_task,
-    evaluate_value,
-    map_variables,
-)
-from taskloom.engines.embedded.events import ErrorEvent, EscalationEvent
-from taskloom.engines.embedded.expressions import ExpressionError
+from taskloom.engines.embedded.evaluation import evaluate_text, evaluate_user_task, evaluate_value
 from taskloom.engines.embedded.flows import choose_flows, naming
 from taskloom.engines.embedded.joins import can_be_reached, waiting_at
-from taskloom.engines.embedded.scopes import Scopes
+from taskloom.engines.embedded.repeating import begin_instances, end_instance
 from taskloom.engines.embedded.state import (
     ROOT,
     Activity,
@@ -40,7 +29,6 @@ from taskloom.engines.embedded.state import (
     Fail,
     Fire,
     NewExternalTask,
-    NewSignal,
     Return,
     State,
     Step,
@@ -49,25 +37,14 @@ from taskloom.engines.embedded.state import (
     Trigger,
     Withdraw,
 )
-from taskloom.engines.embedded.waiting import arm, hears, rearm, waits_of
+from taskloom.engines.embedded.throwing import Callers, escalate, tell, throw
+from taskloom.engines.embedded.tokens import Token, Tokens, is_scope
+from taskloom.engines.embedded.waiting import rearm
 from taskloom.errors import Unprocessable
 from taskloom.ports.engine import InstanceState
 
 MAX_STEPS = 10_000
 """How many nodes one step enters before it is taken for an endless loop."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Callers:
-    """What the instances that called this one catch.
-
-    `catches` tells whether a BPMN error code is caught; `hears` whether an escalation code is
-    heard, which interrupts the call or not, None if it is not heard.
-    """
-
-    catches: Callable[[str], bool] = lambda _: False
-    hears: Callable[[str], bool | None] = lambda _: None
-
 
 NOBODY = Callers()
 
@@ -87,45 +64,24 @@ def advance(
     Raises `Unprocessable` naming the element at which it cannot go on; nothing has changed then.
     A trigger for an activity that is gone changes nothing.
     """
-    walk = _Walk(process, state, now=now, new_id=new_id, callers=callers, max_steps=max_steps)
-    return walk.take(trigger)
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    """A token on its way to a node of a scope; `own` are variables it brings for the activity."""
-
-    node: str
-    scope: str
-    own: Mapping[str, Any] | None = None
+    tokens = Tokens(process, state, now=now, new_id=new_id)
+    return _Walk(state, tokens, callers, max_steps).take(trigger)
 
 
 class _Walk:
     """One step while it is being made."""
 
-    def __init__(
-        self,
-        process: model.Process,
-        state: State,
-        *,
-        now: datetime,
-        new_id: Callable[[], str],
-        callers: Callers,
-        max_steps: int,
-    ) -> None:
-        self._process = process
+    def __init__(self, state: State, tokens: Tokens, callers: Callers, max_steps: int) -> None:
         self._state = state
-        self._new_id = new_id
+        self._tokens = tokens
+        self._process = tokens.process
+        self._scopes = tokens.scopes
+        self._effects = tokens.effects
         self._callers = callers
         self._max_steps = max_steps
         self._steps = 0
-        self._scopes = Scopes(state, now)
-        self._effects = Effects()
-        self._ahead: list[_Token] = []  # tokens to move, the last one first
         self._later: list[Fire] = []  # signals to the instance itself, heard when all else waits
-        self._ending: InstanceState | None = None
         self._uncaught: Thrown | None = None
-        self._escaped: Thrown | None = None
 
     def take(self, trigger: Trigger) -> Step:
         """Take the trigger up and give the finished step."""
@@ -137,18 +93,24 @@ class _Walk:
             self._walk()
         return self._effects.step(
             self._scopes.freeze(),
-            ending=self._ending,
-            escaped=self._escaped,
+            ending=self._tokens.ending,
+            escaped=self._tokens.escaped,
             steps=self._steps,
         )
 
     def _walk(self) -> None:
-        while self._ahead:
-            token = self._ahead.pop()
+        while self._tokens.ahead:
+            token = self._tokens.ahead.pop()
             self._steps += 1
             if self._steps > self._max_steps:
                 raise _endless(token.node, self._max_steps)
             self._enter(self._process.nodes[token.node], token)
+
+    def _hear(self) -> bool:
+        if not self._later:
+            return False
+        self._take_up(self._later.pop(0))
+        return True
 
     # -- taking up ---------------------------------------------------------------------------
 
@@ -157,11 +119,9 @@ class _Walk:
             case Begin():
                 self._begin_process(trigger.element)
             case Terminate():
-                self._cancel_within(ROOT)
-                self._ending = InstanceState.TERMINATED
+                self._tokens.terminate()
             case Fire() if trigger.activity_id == self._state.instance_id:
-                if self._ending is None:
-                    self._scopes.set_all(trigger.variables, ROOT)
+                if self._tokens.ending is None:
                     self._fire(trigger, ROOT)
             case _:
                 activity = self._scopes.activities.get(trigger.activity_id)
@@ -179,9 +139,9 @@ class _Walk:
             )
         if start.initiator is not None and start.initiator not in self._state.variables:
             self._scopes.set(start.initiator, None, ROOT)
-        self._arm(None, ROOT)
+        self._tokens.arm(None, ROOT)
         self._scopes.tokens[ROOT] = 1
-        self._ahead.append(_Token(start.element, ROOT))
+        self._tokens.ahead.append(Token(start.element, ROOT))
 
     def _take_up_at(
         self, activity: Activity, trigger: Complete | Fire | Fail | Escalate | Return | Withdraw
@@ -191,7 +151,6 @@ class _Walk:
                 self._scopes.set_all(trigger.variables, activity.id)
                 self._complete(activity)
             case Fire():
-                self._scopes.set_all(trigger.variables, activity.id)
                 self._fire(trigger, activity.id)
             case Fail():
                 self._scopes.set_all(trigger.variables, activity.id)
@@ -199,68 +158,71 @@ class _Walk:
                 if not self._throw(thrown, activity.id):
                     self._uncaught = thrown
             case Escalate():
-                take_back(self._node(activity), activity.id, trigger.variables, self._scopes)
+                self._take_back(activity, trigger)
                 self._escalate(trigger.code, activity.id)
             case Return():
-                take_back(self._node(activity), activity.id, trigger.variables, self._scopes)
+                self._take_back(activity, trigger)
                 # an error that nobody catches after all is an end like any other
                 if trigger.error is None or not self._throw(trigger.error, activity.id):
                     self._complete(activity)
             case Withdraw():
                 self._withdraw(activity)
 
+    def _take_back(self, activity: Activity, trigger: Escalate | Return) -> None:
+        take_back(self._tokens.node(activity), activity.id, trigger.variables, self._scopes)
+
     def _fire(self, trigger: Fire, at: str) -> None:
         """Let what an activity, or a scope, waits for come."""
         node = self._process.nodes[trigger.element]
         if isinstance(node.work, model.Catch):
-            activity = self._scopes.activities[at]
-            if activity.element == node.id:
-                self._complete(activity)
-            else:
-                self._choose(activity, node)
+            self._scopes.set_all(trigger.variables, at)
+            self._catch(node, self._scopes.activities[at])
             return
-        if self._is_disarmed(at):
+        if self._tokens.is_disarmed(at):
             return
+        self._scopes.set_all(trigger.variables, at)
         if not isinstance(node.work, model.Boundary):
             node = self._process.nodes[node.scope]  # the event sub-process that it starts
-        place = self._scopes.place(at, node)
         with naming(node):
-            rearm(self._effects, trigger, place)
-        self._handle(node, at)
+            rearm(self._effects, trigger, self._tokens.place(at, node))
+        self._tokens.handle(node, at)
 
-    def _choose(self, gateway: Activity, node: model.Node) -> None:
-        """Let an event-based gateway go on at the event that came first."""
-        self._cancel(gateway.id)  # as Camunda has it in its history
-        event = self._open(node, gateway.parent)
-        self._complete(event)
+    def _catch(self, node: model.Node, activity: Activity) -> None:
+        """Let a catch event go on, or the event-based gateway before it."""
+        if activity.element != node.id:
+            self._tokens.cancel(activity.id)  # as Camunda has the gateway in its history
+            with naming(node):
+                activity = self._tokens.open(node, Token(node.id, activity.parent))
+        self._complete(activity)
 
     def _withdraw(self, activity: Activity) -> None:
         parent = activity.parent
-        self._cancel(activity.id)
+        self._tokens.cancel(activity.id)
         self._scopes.tokens[parent] -= 1
         if self._scopes.tokens[parent]:
             return
         if parent == ROOT:
-            self._ending = InstanceState.TERMINATED
+            self._tokens.ending = InstanceState.TERMINATED
         else:
             self._withdraw(self._scopes.activities[parent])
 
     # -- entering ----------------------------------------------------------------------------
 
-    def _enter(self, node: model.Node, token: _Token) -> None:
+    def _enter(self, node: model.Node, token: Token) -> None:
         scope = token.scope
         with naming(node):
             if token.own is not None or _needs_activity(node):
-                self._begin(node, token)
+                activity = self._tokens.open(node, token)
+                self._tokens.arm(node, activity.id)
+                self._work(node, activity)
                 return
             match node.work:
                 case model.TerminateEnd():
                     self._effects.passed(node)
                     self._terminate(scope)
-                case model.ErrorEnd(code=code, message=message):
+                case model.ErrorEnd():
                     record = self._effects.passed(node)
-                    text = evaluate_text(message, self._scopes.place(scope, node))
-                    if self._throw(Thrown(code=code, message=text), scope):
+                    if self._throw(self._error(node, node.work, scope), scope):
                         record.state = "cancelled"  # with all that is around it
                     else:
                         self._leave(scope, ())
@@ -271,7 +233,7 @@ class _Walk:
                     else:
                         self._pass(node, scope)
                 case model.LinkCatch():
-                    self._pass(node, scope)
+                    self._pass(node, scope)  # as on Camunda the history does not name it
                 case _:
                     self._effects.passed(node)
                     if isinstance(node.work, model.Signal):
@@ -279,34 +241,10 @@ class _Walk:
                     self._pass(node, scope)
 
     def _pass(self, node: model.Node, scope: str) -> None:
-        self._leave(scope, choose_flows(node, self._scopes.place(scope, node)))
-
-    def _begin(self, node: model.Node, token: _Token) -> None:
-        activity = self._open(node, token.scope, token.own)
-        self._arm(node, activity.id)
-        self._work(node, activity)
-
-    def _open(self, node: model.Node, scope: str, own: Mapping[str, Any] | None = None) -> Activity:
-        """Let an activity begin, with the variables of its own."""
-        activity = Activity(id=self._new_id(), element=node.id, parent=scope)
-        has_own = own is not None or bool(node.inputs or node.outputs) or _is_scope(node)
-        self._scopes.add(activity, own=has_own)
-        self._effects.began(node, activity.id)
-        for name, value in (own or {}).items():
-            self._scopes.set_own(name, value, activity.id)
-        outer = self._scopes.place(scope if own is None else activity.id, node)
-        given = [(each.name, evaluate_value(each.value, outer)) for each in node.inputs]
-        for name, value in given:
-            self._scopes.set_own(name, value, activity.id)
-        return activity
-
-    def _arm(self, node: model.Node | None, at: str) -> None:
-        key = at or self._state.instance_id
-        waits = waits_of(self._process, node)
-        arm(self._effects, key, waits, lambda event: self._scopes.place(at, event))
+        self._leave(scope, choose_flows(node, self._tokens.place(scope, node)))
 
     def _work(self, node: model.Node, activity: Activity) -> None:
-        place = self._scopes.place(activity.id, node)
+        place = self._tokens.place(activity.id, node)
         match node.work:
             case model.External(topic=topic):
                 self._effects.external_tasks[activity.id] = NewExternalTask(
@@ -319,16 +257,16 @@ class _Walk:
                 pass  # it is armed
             case model.SubProcess(start=start) | model.EventSubProcess(start=start):
                 self._scopes.tokens[activity.id] = 1
-                self._ahead.append(_Token(start, activity.id))
+                self._tokens.ahead.append(Token(start, activity.id))
             case model.MultiInstance() as loop:
                 self._begin_instances(loop, activity)
             case model.Call() as call:
                 new = new_call(node, call, activity.id, self._scopes)
                 self._effects.calls[activity.id] = new
             case model.Parallel():
-                waiting = waiting_at(node, activity.parent, self._scopes)
+                waiting = waiting_at(node, activity.parent, self._tokens)
                 if len(waiting) >= max(node.incoming, 1):
-                    self._release(node, activity.parent, waiting, node.outgoing)
+                    self._release(activity.parent, waiting, node.outgoing)
             case model.Inclusive():
                 self._join_inclusive(node, activity.parent)
             case _:
@@ -338,12 +276,12 @@ class _Walk:
         """Do what waits for nothing, but is an activity as it has parameters or is repeated."""
         match node.work:
             case model.TerminateEnd():
-                self._close(node, activity)
+                self._tokens.close(activity)
                 self._terminate(activity.parent)
-            case model.ErrorEnd(code=code, message=message):
-                text = evaluate_text(message, self._scopes.place(activity.id, node))
-                self._close(node, activity)
-                if not self._throw(Thrown(code=code, message=text), activity.parent):
+            case model.ErrorEnd():
+                thrown = self._error(node, node.work, activity.id)
+                self._tokens.close(activity)
+                if not self._throw(thrown, activity.parent):
                     self._leave(activity.parent, ())
             case model.Escalation(code=code):
                 if not self._escalate(code, activity.parent):
@@ -354,79 +292,46 @@ class _Walk:
             case _:
                 self._complete(activity)
 
-    # -- several instances of one activity ---------------------------------------------------
-
     def _begin_instances(self, loop: model.MultiInstance, body: Activity) -> None:
-        inner = self._process.nodes[loop.inner]
-        with naming(inner):
-            number = multi_instance.count_instances(loop, self._scopes.place(body.id, inner))
-            if number > self._max_steps and not loop.sequential:
-                raise _endless(inner.id, self._max_steps)
-            for name, value in (
-                (multi_instance.ALL, number),
-                (multi_instance.COMPLETED, 0),
-                (multi_instance.ACTIVE, min(1, number) if loop.sequential else number),
-            ):
-                self._scopes.set_own(name, value, body.id)
-            if number == 0:
-                self._complete(body)
-                return
-            tokens = [
-                self._instance(loop, body, counter)
-                for counter in range(1 if loop.sequential else number)
-            ]
-        self._scopes.tokens[body.id] = len(tokens)
-        self._ahead.extend(reversed(tokens))
-
-    def _instance(self, loop: model.MultiInstance, body: Activity, counter: int) -> _Token:
-        place = self._scopes.place(body.id, self._process.nodes[loop.inner])
-        variables = multi_instance.loop_variables(loop, counter, place)
-        if not loop.sequential:
-            return _Token(loop.inner, body.id, variables)
-        for name, value in variables.items():  # as on Camunda they are the body's
-            self._scopes.set_own(name, value, body.id)
-        return _Token(loop.inner, body.id, {})
-
-    def _end_instance(
-        self, loop: model.MultiInstance, body: Activity, node: model.Node, activity: Activity
-    ) -> None:
-        """Count an instance that is complete, and go on with the next one or behind the last."""
-        scopes = self._scopes
-        completed = scopes.own(multi_instance.COMPLETED, body.id) + 1
-        scopes.set_own(multi_instance.COMPLETED, completed, body.id)
-        if not loop.sequential:
-            active = scopes.own(multi_instance.ACTIVE, body.id) - 1
-            scopes.set_own(multi_instance.ACTIVE, active, body.id)
-        done = multi_instance.is_done(loop, scopes.place(activity.id, node))
-        self._close(node, activity)
-        scopes.tokens[body.id] -= 1
-        if loop.sequential and not done:
-            counter = scopes.own(multi_instance.COUNTER, body.id) + 1
-            if counter < scopes.own(multi_instance.ALL, body.id):
-                scopes.tokens[body.id] += 1
-                self._ahead.append(self._instance(loop, body, counter))
-        if done or scopes.tokens[body.id] == 0:
-            self._cancel_within(body.id)
+        with naming(self._process.nodes[loop.inner]):
+            number = begin_instances(self._tokens, loop, body, self._max_steps)
+        if number > self._max_steps and not loop.sequential:
+            raise _endless(loop.inner, self._max_steps)
+        if number == 0:
             self._complete(body)
+
+    # -- throwing ----------------------------------------------------------------------------
+
+    def _error(self, node: model.Node, end: model.ErrorEnd, at: str) -> Thrown:
+        text = evaluate_text(end.message, self._tokens.place(at, node))
+        return Thrown(code=end.code, message=text)
+
+    def _throw(self, thrown: Thrown, at: str) -> bool:
+        return throw(self._tokens, self._callers, thrown, at)
+
+    def _escalate(self, code: str, at: str) -> bool:
+        return escalate(self._tokens, self._callers, code, at)
+
+    def _tell(self, node: model.Node, signal: model.Signal, at: str) -> None:
+        self._later.extend(tell(self._tokens, node, signal, at))
 
     # -- joining -----------------------------------------------------------------------------
 
     def _join_inclusive(self, node: model.Node, scope: str) -> bool:
-        waiting = waiting_at(node, scope, self._scopes)
+        waiting = waiting_at(node, scope, self._tokens)
         if not waiting:
             return False
-        ahead = ((token.node, token.scope) for token in self._ahead)
-        if len(waiting) < node.incoming and can_be_reached(node, scope, ahead, self._scopes):
+        if len(waiting) < node.incoming and can_be_reached(node, scope, self._tokens):
             return False
         with naming(node):
-            flows = choose_flows(node, self._scopes.place(scope, node))
-        self._release(node, scope, waiting, flows)
+            flows = choose_flows(node, self._tokens.place(scope, node))
+        self._release(scope, waiting, flows)
         return True
 
     def _wake_inclusive(self) -> bool:
         """Look again at inclusive joins, as the token they waited for may have ended elsewhere."""
         for activity in list(self._scopes.activities.values()):
-            node = self._node(activity)
+            node = self._tokens.node(activity)
             if isinstance(node.work, model.Inclusive) and self._join_inclusive(
                 node, activity.parent
             ):
@@ -434,187 +339,54 @@ class _Walk:
         return False
 
     def _release(
-        self,
-        node: model.Node,
-        scope: str,
-        waiting: Sequence[Activity],
-        flows: Sequence[model.Flow],
+        self, scope: str, waiting: Sequence[Activity], flows: Sequence[model.Flow]
     ) -> None:
         for activity in waiting:
-            self._close(node, activity)
+            self._tokens.close(activity)
         self._scopes.tokens[scope] -= len(waiting) - 1
         self._leave(scope, flows)
 
     # -- leaving -----------------------------------------------------------------------------
 
     def _complete(self, activity: Activity) -> None:
-        node = self._node(activity)
+        node = self._tokens.node(activity)
         with naming(node):
             body = self._scopes.activities.get(activity.parent)
-            if body is not None:
-                loop = self._node(body).work
-                if isinstance(loop, model.MultiInstance):
-                    self._end_instance(loop, body, node, activity)
-                    return
+            loop = None if body is None else self._tokens.node(body).work
+            if body is not None and isinstance(loop, model.MultiInstance):
+                if end_instance(self._tokens, loop, body, activity):
+                    self._complete(body)
+                return
             # as on Camunda the conditions are asked before the output parameters are set
-            flows = choose_flows(node, self._scopes.place(activity.id, node))
+            flows = choose_flows(node, self._tokens.place(activity.id, node))
             for parameter in node.outputs:
-                value = evaluate_value(parameter.value, self._scopes.place(activity.id, node))
+                value = evaluate_value(parameter.value, self._tokens.place(activity.id, node))
                 self._scopes.set(parameter.name, value, activity.parent)
-            self._close(node, activity)
+            self._tokens.close(activity)
             self._leave(activity.parent, flows)
-
-    def _close(self, node: model.Node, activity: Activity) -> None:
-        self._scopes.remove(activity.id)
-        self._effects.finished(node, activity.id, completed=True)
 
     def _leave(self, scope: str, flows: Sequence[model.Flow]) -> None:
         """Turn one token of the scope into one for each flow."""
         tokens = self._scopes.tokens
         tokens[scope] += len(flows) - 1
-        self._ahead.extend(_Token(flow.target, scope) for flow in reversed(flows))
+        self._tokens.ahead.extend(Token(flow.target, scope) for flow in reversed(flows))
         if tokens[scope] == 0:
             self._end_scope(scope)
 
     def _end_scope(self, scope: str) -> None:
         if scope == ROOT:
-            self._ending = InstanceState.COMPLETED
+            self._tokens.ending = InstanceState.COMPLETED
         else:
             self._complete(self._scopes.activities[scope])
 
     def _terminate(self, scope: str) -> None:
-        self._cancel_within(scope)
+        self._tokens.cancel_within(scope)
         self._end_scope(scope)
-
-    # -- throwing ----------------------------------------------------------------------------
-
-    def _throw(self, thrown: Thrown, at: str) -> bool:
-        """Bring a BPMN error to what catches it, from `at` outwards; False if nothing does."""
-        activities = self._scopes.activities
-        caught = find_catching(self._process, activities, at, ErrorEvent, thrown.code)
-        if caught is not None:
-            assert isinstance(caught.event, ErrorEvent)
-            self._note(caught, caught.event.code_variable, thrown.code)
-            self._note(caught, caught.event.message_variable, thrown.message)
-            self._handle(caught.node, caught.at)
-            return True
-        if self._callers.catches(thrown.code):
-            self._cancel_within(ROOT)
-            self._ending, self._escaped = InstanceState.TERMINATED, thrown
-            return True
-        return False
-
-    def _escalate(self, code: str, at: str) -> bool:
-        """Bring an escalation to what hears it, from `at` outwards; True if that interrupts."""
-        activities = self._scopes.activities
-        caught = find_catching(self._process, activities, at, EscalationEvent, code)
-        if caught is not None:
-            self._note(caught, caught.event.code_variable, code)
-            self._handle(caught.node, caught.at)
-            return caught.interrupting
-        interrupts = self._callers.hears(code)
-        if interrupts is not None:
-            self._effects.escalated.append(code)
-        if interrupts:
-            self._cancel_within(ROOT)
-            self._ending = InstanceState.TERMINATED
-        return bool(interrupts)
-
-    def _note(self, caught: Caught, variable: str | None, value: str | None) -> None:
-        if variable:
-            self._scopes.set(variable, value, caught.at)
-
-    def _tell(self, node: model.Node, signal: model.Signal, at: str) -> None:
-        """Tell a signal to all who wait for it; those of this instance hear it a little later."""
-        name = evaluate_text(signal.name, self._scopes.place(at, node)) or ""
-        everywhere = self._scopes.everywhere(at, node)
-        crossing = map_variables(signal.ins, everywhere, everywhere)
-        variables = {target: value for target, value, _ in crossing}
-        self._effects.signals.append(NewSignal(name=name, variables=variables))
-        places: list[tuple[str, model.Node | None]] = [(ROOT, None)]
-        places += [(a.id, self._node(a)) for a in self._scopes.activities.values()]
-        for place, waiting in places:
-            if self._is_disarmed(place):
-                continue
-            key = place or self._state.instance_id
-            self._later.extend(
-                Fire(activity_id=key, element=wait.element, variables=variables)
-                for wait in waits_of(self._process, waiting)
-                if hears(wait, name, self._scopes.place(place, wait.node))
-            )
-
-    def _hear(self) -> bool:
-        if not self._later:
-            return False
-        self._take_up(self._later.pop(0))
-        return True
-
-    # -- interrupting ------------------------------------------------------------------------
-
-    def _handle(self, node: model.Node, at: str) -> None:
-        """Let a boundary event of the activity, or an event sub-process of the scope, begin."""
-        match node.work:
-            case model.Boundary(interrupting=interrupting):
-                scope = self._scopes.activities[at].parent
-                if interrupting:
-                    self._cancel(at)
-                else:
-                    self._scopes.tokens[scope] += 1
-                self._ahead.append(_Token(node.id, scope))
-            case model.EventSubProcess(interrupting=interrupting):
-                if interrupting:
-                    self._cancel_within(at)
-                    # as on Camunda, the scope waits for no other event from now on
-                    self._effects.disarmed(at or self._state.instance_id)
-                self._scopes.tokens[at] += 1
-                self._ahead.append(_Token(node.id, at))
-
-    def _is_disarmed(self, scope: str) -> bool:
-        for activity in self._scopes.within(scope):
-            work = self._node(activity).work
-            if isinstance(work, model.EventSubProcess) and work.interrupting:
-                return True
-        return False
-
-    def _cancel_within(self, scope: str) -> None:
-        self._ahead = [token for token in self._ahead if token.scope != scope]
-        for activity in self._scopes.within(scope):
-            self._cancel(activity.id)
-        self._scopes.tokens[scope] = 0
-
-    def _cancel(self, activity_id: str) -> None:
-        activity = self._scopes.activities[activity_id]
-        node = self._node(activity)
-        if isinstance(node.work, model.SubProcess | model.EventSubProcess | model.MultiInstance):
-            self._cancel_within(activity_id)
-        for parameter in node.outputs:
-            self._try_output(parameter, node, activity)
-        self._scopes.remove(activity_id)
-        self._effects.finished(node, activity_id, completed=False)
-
-    def _try_output(self, parameter: model.Parameter, node: model.Node, activity: Activity) -> None:
-        # Camunda sets the output parameters of a cancelled activity too, and fails where one has
-        # no value yet; here that one is left out
-        try:
-            value: Any = evaluate_value(parameter.value, self._scopes.place(activity.id, node))
-        except ExpressionError:
-            return
-        self._scopes.set(parameter.name, value, activity.parent)
-
-    def _node(self, activity: Activity) -> model.Node:
-        return self._process.nodes[activity.element]
-
-
-def _is_scope(node: model.Node) -> bool:
-    """Tell whether an activity of the node always has variables of its own."""
-    return isinstance(
-        node.work, model.SubProcess | model.EventSubProcess | model.MultiInstance | model.Call
-    )
 
 
 def _needs_activity(node: model.Node) -> bool:
     """Tell whether a node needs an activity: it waits, or has parameters, or joins."""
-    if node.inputs or node.outputs or _is_scope(node):
+    if node.inputs or node.outputs or is_scope(node):
         return True
     if isinstance(node.work, model.Parallel):
         return node.incoming > 1
