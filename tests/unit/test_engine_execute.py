@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskloom.engines.embedded.execute import advance
@@ -244,6 +244,7 @@ def processes(draw: st.DrawFn) -> list[str]:
     ]
 
 
+@settings(deadline=None)
 @given(processes(), st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=12))
 def test_any_process_keeps_its_books(parts: list[str], choices: list[tuple[int, bool]]) -> None:
     """However the flows run, tasks and tokens agree, and an instance ends when none is left.
