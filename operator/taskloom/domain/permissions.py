@@ -1,6 +1,7 @@
 """What a caller may do, the codes that tokens carry for it, and how a cluster's roles grant it.
 
-The codes are those of the service that Taskloom takes the place of, so its tokens go on working.
+The codes are those of the service that Taskloom takes the place of, so its tokens go on working;
+what that service had not has a name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,6 +32,9 @@ class Permission(StrEnum):
     DELETE_WORKFLOWS = "DeleteWorkflow"
     EXECUTE_WORKFLOWS = "ExecuteWorkflow"
     VIEW_RESOURCES = "ViewResource"
+    WORK_ON_EXTERNAL_TASKS = "WorkExternalTask"
+    VIEW_INSTANCES = "ViewInstance"
+    CONTROL_INSTANCES = "ControlInstance"
 
 
 _SECOND_CODES = {
@@ -84,9 +88,21 @@ RIGHTS: Mapping[Permission, Right] = MappingProxyType(
         Permission.DELETE_WORKFLOWS: Right("processes", "delete"),
         Permission.EXECUTE_WORKFLOWS: Right("processes", "execute"),
         Permission.VIEW_RESOURCES: Right("declarations", "get"),
+        Permission.WORK_ON_EXTERNAL_TASKS: Right("externaltasks", "update"),
+        Permission.VIEW_INSTANCES: Right("instances", "get"),
+        Permission.CONTROL_INSTANCES: Right("instances", "update"),
     }
 )
 """The right that stands for each permission where a cluster's roles decide."""
+
+
+SCOPES: Mapping[str, Permission] = MappingProxyType(
+    {
+        "engine.work": Permission.WORK_ON_EXTERNAL_TASKS,
+        "engine.start": Permission.EXECUTE_WORKFLOWS,
+    }
+)
+"""What a ClientApp may do on /engine-rest, by its scopes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,15 @@ from taskloom.resources.fields import (
 from taskloom.resources.references import ObjectRef
 from taskloom.resources.status import Status
 
-Scope = Literal["events.read", "events.trigger", "tasks.read", "tasks.write", "webhooks.manage"]
+Scope = Literal[
+    "engine.start",
+    "engine.work",
+    "events.read",
+    "events.trigger",
+    "tasks.read",
+    "tasks.write",
+    "webhooks.manage",
+]
 
 
 class CredentialKeys(Part):
