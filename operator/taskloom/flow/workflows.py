@@ -15,6 +15,8 @@ from taskloom.ports.engine import Deployment, Instance, StartRequest
 from taskloom.store.transaction import Transaction
 
 API = "api"
+EXECUTED = "execute:"
+"""How the start ids begin that are made here for starts without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +126,12 @@ async def execute_workflow(
     *,
     version: int | None = None,
     start_id: str | None = None,
+    business_key: str | None = None,
 ) -> Instance:
-    """Start an instance now; a `start_id` given twice starts one only."""
+    """Start an instance now; a `start_id` given twice starts one only.
+
+    Without a `business_key` the instance has its start id as one.
+    """
     async with services.workflows.begin() as tx:
         workflow = await tx.workflows.get(workflow_id)
         if workflow is None:
@@ -142,8 +148,9 @@ async def execute_workflow(
     return await services.engine.start(
         StartRequest(
             workflow_key=workflow.key,
-            start_id=start_id or f"execute:{new_id()}",
+            start_id=start_id or f"{EXECUTED}{new_id()}",
             variables=variables,
+            business_key=business_key,
             definition_id=wanted.definition_id,
         )
     )

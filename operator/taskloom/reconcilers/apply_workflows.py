@@ -110,6 +110,10 @@ async def _tell_workflows(run: Run) -> None:
     async with run.services.workflows.begin() as tx:
         rows = {row.managed_by: row for row in await tx.workflows.all()}
         versions = await tx.workflows.versions([row.id for row in rows.values()])
+        fetched = await tx.fetched_topics.served(run.services.now())
+    # what foreign workers fetch is served only as long as they do: then it is to be told anew
+    run.moments += [until for topic, until in fetched.items() if topic not in run.topics]
+    served = run.topics | fetched.keys()
     for desired, workflow in run.world.of(Workflow):
         row = rows.get(desired.manager)
         if row is None:
@@ -117,7 +121,7 @@ async def _tell_workflows(run: Run) -> None:
         own = [version for version in versions if version.workflow_id == row.id]
         current = next((version for version in own if version.version == row.version), None)
         told = told_of_workflow(
-            desired, row, current, engine=run.services.engine.name, served=run.topics
+            desired, row, current, engine=run.services.engine.name, served=served
         )
         before = run.verdicts[desired.key]
         run.verdicts[desired.key] = told if before.ready else replace(before, fields=told.fields)

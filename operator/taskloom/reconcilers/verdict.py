@@ -199,7 +199,7 @@ def refused(verdict: Verdict | None, generation: int, message: str) -> Verdict:
 
 
 def topics_served(desired: Desired, unserved: Sequence[str]) -> Condition:
-    """Tell whether each topic of a workflow has a command."""
+    """Tell whether each topic of a workflow has a command, or a worker that fetches it."""
     if not unserved:
         return _condition(desired.generation, ConditionType.TOPICS_SERVED, _TRUE, Reason.RECONCILED)
     text = f"no command runs: {', '.join(unserved)}"

@@ -9,6 +9,7 @@ from taskloom.store.commands import Commands
 from taskloom.store.deliveries import Deliveries
 from taskloom.store.delivery_health import DeliveryHealth
 from taskloom.store.events import Events
+from taskloom.store.fetched_topics import FetchedTopics
 from taskloom.store.jobs import Jobs
 from taskloom.store.ledger import Ledger
 from taskloom.store.mappings import Mappings
@@ -101,6 +102,11 @@ class Transaction:
     def workflows(self) -> Workflows:
         """Workflows and their versions (on the workflow database)."""
         return Workflows(self.connection)
+
+    @cached_property
+    def fetched_topics(self) -> FetchedTopics:
+        """The topics that foreign workers fetch (on the workflow database)."""
+        return FetchedTopics(self.connection)
 
     @cached_property
     def sources(self) -> Sources:

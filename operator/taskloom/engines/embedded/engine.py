@@ -7,6 +7,7 @@ expression that fails undoes the start or completion that led to it, and says at
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from taskloom.domain.json_text import storable as is_storable
@@ -236,14 +237,15 @@ class EmbeddedEngine:
         worker_id: str,
         variables: Mapping[str, Any],
         *,
+        local: Mapping[str, Any] = MappingProxyType({}),
         tx: AnyTransaction | None = None,
     ) -> Outcome:
-        """Finish an external task and let its instance go on."""
+        """Finish an external task and let its instance go on; `local` are its own variables."""
         async with self._stepper.within(tx) as own:
             row, refusal = await _held(own, task_id, worker_id)
             if refusal is not None:
                 return refusal
-            trigger = Complete(activity_id=task_id, variables=variables)
+            trigger = Complete(activity_id=task_id, variables=variables, local=local)
             return _outcome(await self._stepper.take(own, row, trigger))
 
     async def bpmn_error(
@@ -270,24 +272,37 @@ class EmbeddedEngine:
             return Outcome.DONE
 
     async def fail(
-        self, task_id: str, worker_id: str, message: str, *, retries: int, retry_after: timedelta
+        self,
+        task_id: str,
+        worker_id: str,
+        message: str,
+        *,
+        retries: int,
+        retry_after: timedelta,
+        details: str | None = None,
     ) -> Outcome:
-        """Report a failure; with `retries` 0 it becomes an incident."""
+        """Report a failure, with a longer story; with `retries` 0 it becomes an incident."""
         async with self._stepper.within(None) as own:
             row, refusal = await _held(own, task_id, worker_id)
             if refusal is not None:
                 return refusal
             if retries <= 0:
-                await self._stop(own, task_id, row, message)
+                await self._stop(own, task_id, row, message, details)
                 return Outcome.DONE
             due_at = self._now() + retry_after
-            await external.put_off(own.connection, task_id, message, retries=retries, due_at=due_at)
+            await external.put_off(
+                own.connection, task_id, message, retries=retries, due_at=due_at, details=details
+            )
             own.notify("external-tasks")
             return Outcome.DONE
 
-    async def _stop(self, tx: Transaction, task_id: str, row: Any, message: str) -> None:
+    async def _stop(
+        self, tx: Transaction, task_id: str, row: Any, message: str, details: str | None = None
+    ) -> None:
         now = self._now()
-        await external.put_off(tx.connection, task_id, message, retries=0, due_at=now)
+        await external.put_off(
+            tx.connection, task_id, message, retries=0, due_at=now, details=details
+        )
         await incidents.open_incident(
             tx.connection,
             instance_id=row.at,

@@ -149,6 +149,8 @@ class _Walk:
         match trigger:
             case Complete():
                 self._scopes.set_all(trigger.variables, activity.id)
+                for name, value in trigger.local.items():
+                    self._scopes.set_own(name, value, activity.id)
                 self._complete(activity)
             case Fire():
                 self._fire(trigger, activity.id)

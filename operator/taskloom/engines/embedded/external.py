@@ -29,14 +29,26 @@ async def fetch(
 
 
 async def put_off(
-    connection: AsyncConnection, task_id: str, message: str, *, retries: int, due_at: datetime
+    connection: AsyncConnection,
+    task_id: str,
+    message: str,
+    *,
+    retries: int,
+    due_at: datetime,
+    details: str | None = None,
 ) -> None:
     """Free a failed task, whose row is locked, for its next try; with 0 retries there is none."""
     await run(
         connection,
-        "UPDATE engine_external_tasks"
-        " SET retries = %s, available_at = %s, error = %s, worker_id = NULL WHERE id = %s",
-        (retries, due_at, storable(message), task_id),
+        "UPDATE engine_external_tasks SET retries = %s, available_at = %s, error = %s,"
+        " error_details = %s, worker_id = NULL WHERE id = %s",
+        (
+            retries,
+            due_at,
+            storable(message),
+            None if details is None else storable(details),
+            task_id,
+        ),
     )
 
 

@@ -48,10 +48,11 @@ class Begin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complete:
-    """An external or user task is done."""
+    """An external or user task is done; `local` are variables of its own."""
 
     activity_id: str
     variables: Mapping[str, Any]
+    local: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

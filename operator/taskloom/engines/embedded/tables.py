@@ -97,6 +97,7 @@ external_tasks = Table(
     Column("topic", Text, nullable=False),
     Column("retries", Integer),
     Column("error", Text),  # of the last failure
+    Column("error_details", Text),  # its longer story, as a stack trace
     Column("worker_id", Text),
     _instant("available_at", nullable=False),  # the lock's end, or the next try
     # neither the lock nor its owner is in an index, so that locking rewrites the row alone

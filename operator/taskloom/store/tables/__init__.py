@@ -31,6 +31,7 @@ from taskloom.store.tables.webhooks import (
     webhook_subscriptions,
 )
 from taskloom.store.tables.workflows import (
+    fetched_topics,
     workflow_leadership,
     workflow_metadata,
     workflow_versions,
@@ -50,6 +51,7 @@ __all__ = [
     "event_workflows",
     "events",
     "external_task_ledger",
+    "fetched_topics",
     "jobs",
     "leadership",
     "metadata",

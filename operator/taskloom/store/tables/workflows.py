@@ -63,3 +63,11 @@ workflow_leadership = Table(
     Column("term", BigInteger, nullable=False),
     instant("began_at", nullable=False, server_default=text("now()")),
 )
+
+# Which topics workers fetch that are not ours, and until when each counts as served.
+fetched_topics = Table(
+    "fetched_topics",
+    workflow_metadata,
+    Column("topic", Text, primary_key=True),
+    instant("served_until", nullable=False),
+)
