@@ -20,6 +20,8 @@ from taskloom.api import (
     workflows,
 )
 from taskloom.api.bodies import BodyLimit
+from taskloom.api.engine_rest.app import EngineRest
+from taskloom.api.engine_rest.call import ROOT as ENGINE_REST
 from taskloom.api.metrics import Measured, RequestMetrics
 from taskloom.api.openapi import describe
 from taskloom.api.problems import Problems, answer_framework_errors
@@ -76,6 +78,7 @@ def create_app(services: ApiServices) -> ASGIApp:
         Measured(app, counted),
         trigger=Measured(Problems(Trigger(services)), counted, route=PATH),
         sources=Measured(Problems(SourceDoor(services)), counted, route=ROUTE),
+        engine_rest=Measured(EngineRest(services), counted),
     )
 
 
@@ -104,12 +107,15 @@ def _allowed(path: str) -> list[str]:
 
 
 class _Front:
-    """Sends events their short ways, and everything else through the framework."""
+    """Sends events their short ways, workers to theirs, all else through the framework."""
 
-    def __init__(self, app: ASGIApp, *, trigger: ASGIApp, sources: ASGIApp) -> None:
+    def __init__(
+        self, app: ASGIApp, *, trigger: ASGIApp, sources: ASGIApp, engine_rest: ASGIApp
+    ) -> None:
         self._app = app
         self._trigger = trigger
         self._sources = sources
+        self._engine_rest = engine_rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one connection on."""
@@ -121,4 +127,6 @@ class _Front:
                 way = self._trigger
             elif scope["path"].startswith(f"{PREFIX}/"):
                 way = self._sources
+            elif scope["path"] == ENGINE_REST or scope["path"].startswith(f"{ENGINE_REST}/"):
+                way = self._engine_rest
         await way(scope, receive, send)

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from taskloom.api.auth import Authenticator
 from taskloom.api.callers import ClusterCallers
+from taskloom.api.engine_rest.hosting import Hosted
 from taskloom.domain.events import NewEvent
 from taskloom.errors import NotFound
 from taskloom.flow.ingest import Ingested
@@ -26,7 +27,8 @@ class ApiServices:
 
     `callers` admits a cluster's ServiceAccounts, and leaves all others to the `authenticator`.
     `checks` are the parts that /readyz asks, by name; `stuck` names what a restart would help.
-     `max_body_bytes` bounds a request's body.
+    `max_body_bytes` bounds a request's body.
+    `hosted` is what /engine-rest works with, None where the engine serves its own clients.
     """
 
     flow: Services
@@ -37,6 +39,7 @@ class ApiServices:
     stuck: Callable[[], Mapping[str, str]] = dict
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     max_body_bytes: int = MAX_BODY_BYTES
+    hosted: Hosted | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

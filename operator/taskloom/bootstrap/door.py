@@ -15,12 +15,16 @@ from taskloom.api.app import create_app, create_health_app
 from taskloom.api.auth import AuthOptions, make_authenticator
 from taskloom.api.callers import ClusterCallers
 from taskloom.api.checks import migrated
+from taskloom.api.engine_rest.hosting import Hosted
+from taskloom.api.engine_rest.waiting import WaitingRoom
 from taskloom.api.problems import MEDIA_TYPE, Problem, problem_response
 from taskloom.api.services import ApiServices, Check, Watched
 from taskloom.bootstrap.callers import cluster_callers
 from taskloom.bootstrap.local import jwt_secret
 from taskloom.bootstrap.parts import Parts, pending_migrations
+from taskloom.engines.embedded.hosted import EmbeddedHost
 from taskloom.errors import Permanent, Unavailable
+from taskloom.flow.foreign_work import TopicNotes
 from taskloom.settings import Settings
 
 log = structlog.get_logger()
@@ -29,6 +33,8 @@ _BACKLOG = 2048
 # Longer than clients and load balancers keep idle connections (mostly 5 to 60 seconds), so that it
 # is they who close them: a request on a connection that is just being closed would fail.
 _KEEP_ALIVE = 75
+_LOST_RING = 5.0
+_NO_RING = 1.0
 
 
 async def _engine_answers(parts: Parts) -> None:
@@ -73,11 +79,15 @@ async def listening(
     parts: Parts, door: socket.socket, ready: Callable[[str], None] | None
 ) -> AsyncIterator[None]:
     """Serve HTTP on `door` within the block; `ready` is told the base URL."""
+    hosted = make_hosted(parts)
     async with (
         cluster_callers(parts.settings) as callers,
-        _serving(make_app(parts, callers), door, ready),
+        _serving(make_app(parts, callers, hosted), door, ready),
     ):
-        yield
+        try:
+            yield
+        finally:
+            hosted.room.close()  # polls that wait would hold the door open
 
 
 @contextlib.asynccontextmanager
@@ -150,8 +160,30 @@ class _Protocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def make_app(parts: Parts, callers: ClusterCallers | None = None) -> ASGIApp:
-    """Build the HTTP door."""
+def make_hosted(parts: Parts) -> Hosted:
+    """Build what /engine-rest works with on the embedded engine."""
+    services = parts.services
+    host = EmbeddedHost(parts.engine, services.workflows, now=services.now)
+    return Hosted(
+        engine=host,
+        room=WaitingRoom(parts.bell, host.due, services.now, poll=_poll_behind_rings(parts)),
+        notes=TopicNotes(services),
+        own_topics=parts.registry.installed_topics(),
+    )
+
+
+def _poll_behind_rings(parts: Parts) -> float | None:
+    """Say how often to look for work of which nothing rings; None if all of it does."""
+    if parts.alone:
+        return None
+    # rings travel by the task database only
+    return _LOST_RING if parts.services.workflows is parts.services.tasks else _NO_RING
+
+
+def make_app(
+    parts: Parts, callers: ClusterCallers | None = None, hosted: Hosted | None = None
+) -> ASGIApp:
+    """Build the HTTP door; `hosted` is left out where the engine serves its own clients."""
     settings = parts.settings
     authenticator = make_authenticator(
         AuthOptions(
@@ -172,6 +204,7 @@ def make_app(parts: Parts, callers: ClusterCallers | None = None) -> ASGIApp:
             checks=_checks(parts),
             stuck=parts.vitals.stuck,
             registry=parts.metrics,
+            hosted=hosted,
         )
     )
 

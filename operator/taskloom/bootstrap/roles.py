@@ -35,6 +35,7 @@ _TIMER_POLL = 1.0
 _FEED_POLL = 5.0
 _FEED_PAUSE = 0.2  # what use cases see at once is stored by them; the rest may come together
 _COMMANDS_POLL = 5.0
+_TOPICS_POLL = 3600.0  # a ring that is lost costs a resync's time
 NO_TEMPLATE = "TASKLOOM_WORKER_TEMPLATE names no template to make its pods from"
 """Why a source has no pods of its own where the controller was given no template."""
 
@@ -150,8 +151,17 @@ def _controller_services(parts: Parts) -> Mapping[str, Service]:
     async def states() -> None:
         await follow_states(parts)
 
+    async def topics() -> None:
+        while True:
+            if await parts.bell.wait("fetched-topics", _TOPICS_POLL):
+                parts.asked.set()  # Workflows tell whether their topics are served
+
     if parts.settings.kubernetes:
-        return {"controller": _follow_cluster(parts), "source-states": states}
+        return {
+            "controller": _follow_cluster(parts),
+            "source-states": states,
+            "fetched-topics": topics,
+        }
     folder = parts.settings.files
     if folder is None:
         parts.reconciled.set()
@@ -177,7 +187,7 @@ def _controller_services(parts: Parts) -> Mapping[str, Service]:
             changed=parts.asked,
         )
 
-    return {"controller": follow, "source-states": states}
+    return {"controller": follow, "source-states": states, "fetched-topics": topics}
 
 
 def _follow_cluster(parts: Parts) -> Service:
