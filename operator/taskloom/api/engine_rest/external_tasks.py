@@ -45,7 +45,7 @@ FILTERS = Filters(
     since={"lockExpirationAfter": "available_at"},
     until={"lockExpirationBefore": "available_at"},
     nothing=frozenset({"suspended", "tenantIdIn"}),
-    harmless=frozenset({"priorityHigherThanOrEquals", "withoutTenantId"}),
+    harmless=frozenset({"withoutTenantId"}),
     sorts={
         "id": "id",
         "lockExpirationTime": "available_at",
