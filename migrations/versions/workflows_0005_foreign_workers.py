@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "workflows_0004"
-down_revision = "workflows_0003"
+revision = "workflows_0005"
+down_revision = "workflows_0004"
 branch_labels = None
 depends_on = None
 
