@@ -47,19 +47,17 @@ async def complete_work(
     follows, and a crash between them leaves the trace without it.
     """
     entry = _entry(services, item, "done", None, variables)
-    async with services.tasks.begin() as tx:
-        joined = services.engine.joins(tx)
-    if not joined:
-        outcome = await host.complete(item.id, worker_id, variables, local)
-        if outcome is Outcome.DONE:
-            await _note(services, entry)
-        return outcome
     try:
         async with services.tasks.begin() as tx:
-            await tx.ledger.put(entry)  # first, as our own worker does: so they cannot deadlock
-            return _done(await host.complete(item.id, worker_id, variables, local, tx=tx))
+            if services.engine.joins(tx):
+                await tx.ledger.put(entry)  # first, as our own worker does: so none can deadlock
+                return _done(await host.complete(item.id, worker_id, variables, local, tx=tx))
     except _Undone as refused:
         return refused.outcome
+    outcome = await host.complete(item.id, worker_id, variables, local)
+    if outcome is Outcome.DONE:
+        await _note(services, entry)
+    return outcome
 
 
 async def fail_work(

@@ -180,7 +180,7 @@ class EngineRest:
             principal=principal,
             headers=headers,
             path=parts,
-            query=dict(parse_qsl(scope["query_string"].decode("latin-1"))),
+            query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
             content=content,
             address=f"{scope['scheme']}://{headers.get('host', 'localhost')}{ROOT}",
             gone=partial(hung_up, receive),

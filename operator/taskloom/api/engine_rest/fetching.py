@@ -12,6 +12,7 @@ from taskloom.api.engine_rest import shapes
 from taskloom.api.engine_rest.call import Call, answer
 from taskloom.api.engine_rest.faults import Fault, invalid, not_offered, null_value
 from taskloom.api.engine_rest.parameters import as_list, number_of, text_of
+from taskloom.domain.json_text import storable
 from taskloom.ports.hosted_engine import TopicRequest, WorkItem
 
 MOST_MILLISECONDS = 1_800_000
@@ -163,6 +164,11 @@ def _wanted(topic: Mapping[str, Any]) -> Wanted | None:
     name = text_of(topic, "topicName")
     if name is None:
         raise null_value("topicName is null")
+    if not storable(name):
+        raise invalid("topicName holds characters that no topic has")
+    having = topic.get("processVariables") or {}
+    if not isinstance(having, dict):
+        raise invalid("processVariables must be an object of values by name")
     if topic.get("processDefinitionVersionTag") is not None:
         raise not_offered("processDefinitionVersionTag, as definitions have no version tags.")
     request = TopicRequest(
@@ -171,7 +177,7 @@ def _wanted(topic: Mapping[str, Any]) -> Wanted | None:
         business_key=text_of(topic, "businessKey"),
         definition_ids=_either(topic, "processDefinitionId", "processDefinitionIdIn"),
         workflow_keys=_either(topic, "processDefinitionKey", "processDefinitionKeyIn"),
-        variables=topic.get("processVariables") or {},
+        variables=having,
     )
     if topic.get("tenantIdIn"):
         return None

@@ -159,6 +159,8 @@ def _order(given: Mapping[str, Any], filters: Filters) -> Sequence[str]:
     sorting = given.get("sorting")
     if sorting is None:
         by, order = given.get("sortBy"), given.get("sortOrder")
+        if by is not None:
+            _sort(by, order or "asc", filters)
         if (by is None) != (order is None):
             raise invalid(
                 "Only a single sorting parameter specified. sortBy and sortOrder required"

@@ -42,7 +42,8 @@ def work_item(item: WorkItem) -> Json:
         "errorMessage": item.error,
         "executionId": item.id,
         "id": item.id,
-        "lockExpirationTime": None if item.worker_id is None else write_date(item.available_at),
+        "lockExpirationTime": write_date(item.available_at) if _is_held(item) else None,
+        "createTime": write_date(item.created_at),
         "processDefinitionId": item.place.definition_id,
         "processDefinitionKey": item.place.workflow_key,
         "processDefinitionVersionTag": None,
@@ -61,7 +62,6 @@ def fetched_item(item: WorkItem, variables: Mapping[str, Any], *, plain: bool) -
     """Show an external task to the worker that has it now."""
     return work_item(item) | {
         "errorDetails": item.error_details,
-        "createTime": write_date(item.created_at),
         "variables": write_variables(variables, plain=plain),
         "extensionProperties": {},
     }
@@ -225,6 +225,11 @@ def incident(row: IncidentRow) -> Json:
         "jobDefinitionId": None,
         "annotation": None,
     }
+
+
+def _is_held(item: WorkItem) -> bool:
+    """Tell whether a task was locked or put off; that time may be over."""
+    return item.worker_id is not None or item.retries is not None
 
 
 def _link(*, user: str | None = None, group: str | None = None, kind: str = "candidate") -> Json:

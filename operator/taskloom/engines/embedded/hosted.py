@@ -141,7 +141,7 @@ class EmbeddedHost:
 
     async def count(self, kind: Kind, query: Query) -> int:
         """Count the rows of a query, whatever its page."""
-        async with self._database.begin() as tx:
+        async with self._database.at_once() as tx:
             source = listing.source_of(kind, self._now())
             return await listing.count_rows(tx.connection, source, query)
 
@@ -155,7 +155,7 @@ class EmbeddedHost:
 
     async def model(self, definition_id: str) -> bytes | None:
         """Give the BPMN of a definition."""
-        async with self._database.begin() as tx:
+        async with self._database.at_once() as tx:
             found = await run(
                 tx.connection,
                 "SELECT bpmn FROM engine_definitions WHERE id = %s",
@@ -170,7 +170,7 @@ class EmbeddedHost:
 
     async def instance_variables(self, instance_id: str) -> Mapping[str, Any] | None:
         """Give the variables of an active instance."""
-        async with self._database.begin() as tx:
+        async with self._database.at_once() as tx:
             loaded = await records.load_instance(tx.connection, records.storable(instance_id))
         return None if loaded is None else loaded[1].variables
 
@@ -201,6 +201,6 @@ class EmbeddedHost:
         return await self._list(Kind.INCIDENT, query, listing.to_incident)
 
     async def _list(self, kind: Kind, query: Query, read: Callable[[Any], Row]) -> Sequence[Row]:
-        async with self._database.begin() as tx:
+        async with self._database.at_once() as tx:
             source = listing.source_of(kind, self._now())
             return await listing.list_rows(tx.connection, source, query, read)
