@@ -8,21 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.fernet import Fernet
 
-from taskloom.api.app import create_app
-from taskloom.api.auth import AuthOptions, make_authenticator
-from taskloom.api.engine_rest.hosting import Hosted
-from taskloom.api.engine_rest.waiting import WaitingRoom
-from taskloom.api.services import ApiServices
-from taskloom.engines.embedded.engine import EmbeddedEngine
-from taskloom.engines.embedded.hosted import EmbeddedHost
-from taskloom.flow.foreign_work import TopicNotes
-from taskloom.flow.ingest import Ingest
-from taskloom.flow.services import Services
 from taskloom.store.database import Database
-from taskloom.store.sealing import Sealer
 from taskloom.testing.bpmn import bpmn, external, mapping, path
+from taskloom.testing.door import embedded_door
 from tests.real.engines.engine import ENGINES, Kind, RealEngine
 
 PERSON = (
@@ -367,30 +356,12 @@ def _unlike_objects(theirs: Mapping[str, Any], ours: Mapping[str, Any], where: s
 
 
 @pytest.fixture
-async def ours(database_url: str) -> AsyncIterator[Talk]:
+async def ours(database: Database) -> AsyncIterator[Talk]:
     """Talk to our own door on the embedded engine."""
-    database = Database(database_url, sealer=Sealer([Fernet.generate_key().decode()]))
-    engine = EmbeddedEngine(database)
-    flow = Services(tasks=database, workflows=database, engine=engine)
-    host = EmbeddedHost(engine, database)
-    app = create_app(
-        ApiServices(
-            flow=flow,
-            ingest=Ingest(flow),
-            authenticator=make_authenticator(AuthOptions(mode="disabled"), host="127.0.0.1"),
-            hosted=Hosted(
-                engine=host,
-                room=WaitingRoom(database.bell, host.due, flow.now),
-                notes=TopicNotes(flow),
-                own_topics=frozenset({"create-tasks", "end-task"}),
-            ),
-        )
-    )
-    transport = httpx.ASGITransport(app)
+    transport = httpx.ASGITransport(embedded_door(database).app)
     base = "http://taskloom/engine-rest"
     async with httpx.AsyncClient(transport=transport, base_url=base) as client:
         yield Talk(client)
-    await database.close()
 
 
 @pytest.mark.slow

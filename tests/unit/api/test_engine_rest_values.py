@@ -203,7 +203,11 @@ def test_a_fetch_is_read() -> None:
     )
 
     [wanted] = fetch.wanted
-    assert ({"a"}, True, 1.0) == (fetch.topics, fetch.newest, fetch.patience.total_seconds())
+    assert (frozenset({"a"}), True, 1.0) == (
+        fetch.topics,
+        fetch.newest,
+        fetch.patience.total_seconds(),
+    )
     assert (2.0, ("k",)) == (wanted.request.lock.total_seconds(), wanted.request.workflow_keys)
     assert ("x",) == wanted.names
 
