@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from prometheus_client import CollectorRegistry
 
 from taskloom.api.app import create_app
 from taskloom.api.auth import AuthOptions
@@ -211,7 +212,7 @@ async def test_it_is_not_offered_where_the_engine_has_its_own(
     door: EmbeddedDoor,
 ) -> None:
     """On an engine elsewhere the hint says where to go."""
-    services = replace(door.services, hosted=None)
+    services = replace(door.services, hosted=None, registry=CollectorRegistry())
     transport = httpx.ASGITransport(create_app(services))
     async with httpx.AsyncClient(transport=transport, base_url=ROOT) as client:
         answer = await client.get("/version")
