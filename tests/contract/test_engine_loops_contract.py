@@ -187,7 +187,7 @@ class LoopsContract:
         instance = await play.start(
             START,
             sub_process(
-                "x", inner, external("a"), external("b"), path("is p a j"), path("p b j"), ITEMS
+                "x", ITEMS, inner, external("a"), external("b"), path("is p a j"), path("p b j")
             ),
             external("c"),
             path("s x c"),
@@ -327,11 +327,11 @@ class LoopsContract:
             START,
             sub_process(
                 "x",
+                several(number="2"),
                 '<startEvent id="is"/>',
                 external("a"),
                 path("is a"),
                 taken,
-                several(number="2"),
             ),
             END,
             path("s x e"),

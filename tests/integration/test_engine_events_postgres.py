@@ -162,7 +162,7 @@ async def test_nothing_is_left_of_what_has_ended(play: Play, database: Database)
         '<parallelGateway id="p"/>',
         external("a"),
         boundary_event("b1", "a", again, interrupting=False),
-        sub_process("x", '<startEvent id="is"/>', WAIT, path("is w"), several(number="3")),
+        sub_process("x", several(number="3"), '<startEvent id="is"/>', WAIT, path("is w")),
         '<endEvent id="t"><terminateEventDefinition/></endEvent>',
         sub_process(
             "h",

@@ -40,6 +40,7 @@ from taskloom.testing.bpmn import (
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 BESIDE = (
     '<message id="m" name="message"/><signal id="g" name="signal"/>'
+    '<message id="m2" name="message-2"/><signal id="g2" name="signal-2"/>'
     '<escalation id="c" escalationCode="c"/><error id="r" errorCode="r"/>'
 )
 CAUSES = {
@@ -50,6 +51,8 @@ CAUSES = {
     "escalation": cause("escalation", "c"),
     "error": cause("error", "r"),
 }
+# what may stand beside these at one place
+OTHERS = CAUSES | {"message": cause("message", "m2"), "signal": cause("signal", "g2")}
 ENDS = ["", cause("signal", "g"), cause("escalation", "c"), cause("error", "r"),
         "<terminateEventDefinition/>"]  # fmt: skip
 
@@ -95,7 +98,7 @@ class Fragments:
                 flows = path(f"{work} {one}") + path(f"{work} {other}")
                 return f'<eventBasedGateway id="{work}"/>{events}{flows}', [one, other]
             case "scope":
-                activity = sub_process(work, self.scope(depth - 1), self._loop())
+                activity = sub_process(work, self._loop(), self.scope(depth - 1))
                 return activity + self._boundary(work, escalates=True), [work]
         activity = external(work, "t", self._loop())
         return activity + self._boundary(work, escalates=False), [work]
@@ -110,7 +113,7 @@ class Fragments:
             return ""
         interrupting = kind == "error" or self._draw(st.booleans())
         name, end = self._id("b"), self._id("e")
-        event = boundary_event(name, host, CAUSES[kind], interrupting=interrupting)
+        event = boundary_event(name, host, OTHERS[kind], interrupting=interrupting)
         return event + f'<endEvent id="{end}"/>' + path(f"{name} {end}")
 
     def _handler(self, kind: str) -> str:

@@ -79,11 +79,11 @@ REFUSED_ELEMENTS = {
     ),
     "two event sub-processes of one message": (
         "".join(
-            f'<subProcess id="{id_}" triggeredByEvent="true"><startEvent id="s{id_}">'
+            f'<subProcess id="p{id_}" triggeredByEvent="true"><startEvent id="{id_}">'
             '<messageEventDefinition messageRef="M"/></startEvent></subProcess>'
             for id_ in "yx"
         ),
-        "another event sub-process catches the same message",
+        "it waits for the same message as 'y' in one scope",
     ),
     "event sub-process done several times": (
         (
@@ -367,7 +367,7 @@ REFUSED_ELEMENTS = {
             "</boundaryEvent>"
             for id_ in "yx"
         ),
-        "another boundary event catches the same message",
+        "it waits for the same message as 'y' in one scope",
     ),
     "start by an error": (
         '<startEvent id="x"><errorEventDefinition/></startEvent>',
@@ -519,7 +519,7 @@ def test_one_start_event_at_most_is_none_or_of_a_timer() -> None:
 
     assert "l" == parse_bpmn(bpmn(late)).start
     assert "P: it has 2 start events without an event or of a timer" in refusal(bpmn(START, late))
-    assert "P: several of its start events wait for the same message" in refusal(
+    assert "P: several of its start events wait for the same message or signal" in refusal(
         bpmn(event.format("m"), event.format("n"), aside=BESIDE)
     )
 

@@ -4,8 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from taskloom.engines.embedded import model
-from taskloom.engines.embedded.events import ErrorEvent, EscalationEvent, Event, MessageEvent
+from taskloom.engines.embedded.events import (
+    ErrorEvent,
+    EscalationEvent,
+    Event,
+    MessageEvent,
+    SignalEvent,
+)
 from taskloom.engines.embedded.problems import Problems
+from taskloom.engines.embedded.waiting import waits_of
 
 _ESCALATING = frozenset({"callActivity", "subProcess", "userTask"})
 
@@ -45,6 +52,28 @@ def check_handlers(nodes: Mapping[str, model.Node], problems: Problems) -> None:
         _check_distinct(found, "event sub-process", problems)
 
 
+def check_waits(process: model.Process, problems: Problems) -> None:
+    """Note events of one activity, or of the process, that wait for the same message or signal.
+
+    It may be the activity's own, one on its boundary, behind it, or of an event sub-process in it.
+    """
+    for node in (None, *process.nodes.values()):
+        seen: dict[tuple[str, str], str] = {}
+        for wait in waits_of(process, node):
+            match wait.event:
+                case MessageEvent(name=name):
+                    key = ("message", name.source)
+                case SignalEvent(name=name):
+                    key = ("signal", name.source)
+                case _:
+                    continue
+            if key in seen:
+                problems.add(
+                    wait.element, f"it waits for the same {key[0]} as {seen[key]!r} in one scope"
+                )
+            seen.setdefault(key, wait.element)
+
+
 def _check_distinct(found: Iterable[tuple[str, model.Work]], what: str, problems: Problems) -> None:
     """Note events of one place that catch the same, of which one would never come to it."""
     seen: set[tuple[type[Event], str | None]] = set()
@@ -62,8 +91,6 @@ def _check_distinct(found: Iterable[tuple[str, model.Work]], what: str, problems
                 ):
                     problems.add(element_id, f"another {what} catches the same escalation")
                     continue
-            case MessageEvent(name=name):
-                key, kind = (MessageEvent, name.source), "message"
             case _:
                 continue
         if key in seen:

@@ -80,7 +80,6 @@ class _Walk:
         self._callers = callers
         self._max_steps = max_steps
         self._steps = 0
-        self._later: list[Fire] = []  # signals to the instance itself, heard when all else waits
         self._uncaught: Thrown | None = None
 
     def take(self, trigger: Trigger) -> Step:
@@ -89,7 +88,7 @@ class _Walk:
         if self._uncaught is not None:
             return Step(state=self._state, uncaught=self._uncaught)
         self._walk()
-        while self._wake_inclusive() or self._hear():
+        while self._wake_inclusive():
             self._walk()
         return self._effects.step(
             self._scopes.freeze(),
@@ -100,17 +99,15 @@ class _Walk:
 
     def _walk(self) -> None:
         while self._tokens.ahead:
-            token = self._tokens.ahead.pop()
+            ahead = self._tokens.ahead.pop()
+            element = ahead.element if isinstance(ahead, Fire) else ahead.node
             self._steps += 1
             if self._steps > self._max_steps:
-                raise _endless(token.node, self._max_steps)
-            self._enter(self._process.nodes[token.node], token)
-
-    def _hear(self) -> bool:
-        if not self._later:
-            return False
-        self._take_up(self._later.pop(0))
-        return True
+                raise _endless(element, self._max_steps)
+            if isinstance(ahead, Fire):
+                self._take_up(ahead)
+            else:
+                self._enter(self._process.nodes[element], ahead)
 
     # -- taking up ---------------------------------------------------------------------------
 
@@ -222,25 +219,14 @@ class _Walk:
                 case model.TerminateEnd():
                     self._effects.passed(node)
                     self._terminate(scope)
-                case model.ErrorEnd():
-                    record = self._effects.passed(node)
-                    if self._throw(self._error(node, node.work, scope), scope):
-                        record.state = "cancelled"  # with all that is around it
-                    else:
-                        self._leave(scope, ())
-                case model.Escalation(code=code):
-                    record = self._effects.passed(node)
-                    if self._escalate(code, scope):
-                        record.state = "cancelled"
-                    else:
-                        self._pass(node, scope)
                 case model.LinkCatch():
                     self._pass(node, scope)  # as on Camunda the history does not name it
                 case _:
-                    self._effects.passed(node)
-                    if isinstance(node.work, model.Signal):
-                        self._tell(node, node.work, scope)
-                    self._pass(node, scope)
+                    record = self._effects.passed(node)
+                    if self._throws(node, scope, scope):
+                        record.state = "cancelled"  # with all that is around it
+                    else:
+                        self._pass(node, scope)
 
     def _pass(self, node: model.Node, scope: str) -> None:
         self._leave(scope, choose_flows(node, self._tokens.place(scope, node)))
@@ -276,23 +262,11 @@ class _Walk:
 
     def _work_at_once(self, node: model.Node, activity: Activity) -> None:
         """Do what waits for nothing, but is an activity as it has parameters or is repeated."""
-        match node.work:
-            case model.TerminateEnd():
-                self._tokens.close(activity)
-                self._terminate(activity.parent)
-            case model.ErrorEnd():
-                thrown = self._error(node, node.work, activity.id)
-                self._tokens.close(activity)
-                if not self._throw(thrown, activity.parent):
-                    self._leave(activity.parent, ())
-            case model.Escalation(code=code):
-                if not self._escalate(code, activity.parent):
-                    self._complete(activity)
-            case model.Signal() as signal:
-                self._tell(node, signal, activity.id)
-                self._complete(activity)
-            case _:
-                self._complete(activity)
+        if isinstance(node.work, model.TerminateEnd):
+            self._tokens.close(activity)
+            self._terminate(activity.parent)
+        elif not self._throws(node, activity.id, activity.parent):
+            self._complete(activity)
 
     def _begin_instances(self, loop: model.MultiInstance, body: Activity) -> None:
         with naming(self._process.nodes[loop.inner]):
@@ -304,18 +278,23 @@ class _Walk:
 
     # -- throwing ----------------------------------------------------------------------------
 
-    def _error(self, node: model.Node, end: model.ErrorEnd, at: str) -> Thrown:
-        text = evaluate_text(end.message, self._tokens.place(at, node))
-        return Thrown(code=end.code, message=text)
+    def _throws(self, node: model.Node, at: str, scope: str) -> bool:
+        """Throw what a node of a scope throws, computed in `at`; True if that interrupts it."""
+        match node.work:
+            case model.ErrorEnd(code=code, message=message):
+                text = evaluate_text(message, self._tokens.place(at, node))
+                return self._throw(Thrown(code=code, message=text), scope)
+            case model.Escalation(code=code):
+                return self._escalate(code, scope)
+            case model.Signal() as signal:
+                return tell(self._tokens, node, signal, at, scope)
+        return False
 
     def _throw(self, thrown: Thrown, at: str) -> bool:
         return throw(self._tokens, self._callers, thrown, at)
 
     def _escalate(self, code: str, at: str) -> bool:
         return escalate(self._tokens, self._callers, code, at)
-
-    def _tell(self, node: model.Node, signal: model.Signal, at: str) -> None:
-        self._later.extend(tell(self._tokens, node, signal, at))
 
     # -- joining -----------------------------------------------------------------------------
 

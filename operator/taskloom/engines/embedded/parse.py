@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from taskloom.engines.embedded import model
+from taskloom.engines.embedded.attaching import check_waits
 from taskloom.engines.embedded.elements import read_loop, read_work
 from taskloom.engines.embedded.event_definitions import Reading, read_beside
 from taskloom.engines.embedded.extensions import check_extensions, read_parameters
@@ -60,9 +61,8 @@ def parse_bpmn(bpmn: bytes) -> model.Process:
     inside = _read_scope(element, process_id, draft, depth=0)
     starts = read_starts(inside.starts, process_id, draft.reading)
     nodes = wire(draft.nodes, draft.flows, problems)
-    problems.raise_any()
     topics = (n.work.topic.literal for n in nodes.values() if isinstance(n.work, model.External))
-    return model.Process(
+    process = model.Process(
         id=process_id,
         name=element.get("name"),
         start=choose_start(starts),
@@ -71,6 +71,9 @@ def parse_bpmn(bpmn: bytes) -> model.Process:
         nodes=nodes,
         topics=frozenset(topic for topic in topics if topic),
     )
+    check_waits(process, problems)
+    problems.raise_any()
+    return process
 
 
 def _choose_process(root: Element, problems: Problems) -> Element:

@@ -43,9 +43,11 @@ def read_starts(found: _Found, process_id: str, reading: Reading) -> tuple[Start
             process_id,
             f"it has {len(alone)} start events without an event or of a timer: keep one",
         )
-    names = [_name(each.event) for each in starts if isinstance(each.event, MessageEvent)]
-    if len(set(names)) < len(names):
-        reading.problems.add(process_id, "several of its start events wait for the same message")
+    awaited = [each.event for each in starts if isinstance(each.event, MessageEvent | SignalEvent)]
+    if len(set(awaited)) < len(awaited):
+        reading.problems.add(
+            process_id, "several of its start events wait for the same message or signal"
+        )
     return starts
 
 
@@ -113,7 +115,3 @@ def _begun_by(
             element_id, f"the {kind} of a start event has a name that is an expression"
         )
     return event
-
-
-def _name(event: MessageEvent) -> str:
-    return event.name.source
