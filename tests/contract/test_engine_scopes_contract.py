@@ -54,7 +54,13 @@ def taken(name: str, value: str) -> str:
 
 
 class ScopesContract:
-    """The suite; a subclass says by its `play` fixture on which engine."""
+    """The suite; a subclass says by its `play` fixture on which engine.
+
+    What an engine refuses it says in words of its own: these are ours.
+    """
+
+    NO_OUTPUT = r"a: .*missing"
+    NO_CALLED = "c: it calls 'none'"
 
     # -- sub-processes and ends --------------------------------------------------------------
 
@@ -257,7 +263,7 @@ class ScopesContract:
             START, external("a", inside=mapping(taken("x", "${missing}"))), END, path("s a e")
         )
         task = await play.fetch_one()
-        with pytest.raises(Unprocessable, match=r"a: .*missing"):
+        with pytest.raises(Unprocessable, match=self.NO_OUTPUT):
             await play.finish(task)
 
         assert Outcome.DONE == await play.finish(task, missing=1)
@@ -356,7 +362,7 @@ class ScopesContract:
 
     async def test_unknown_called_process_fails_the_step(self, play: Play) -> None:
         """What is not deployed cannot be called, and the step that would is undone."""
-        with pytest.raises(Unprocessable, match="c: it calls 'none'"):
+        with pytest.raises(Unprocessable, match=self.NO_CALLED):
             await play.start(START, call("c", "none"), path("s c"))
 
         assert 0 == await play.engine.running_instances("workflow")

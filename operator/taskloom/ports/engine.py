@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
+from taskloom.errors import TaskloomError
+
 
 class Transaction(Protocol):
     """An open database transaction that an engine may be able to join."""
@@ -53,6 +55,8 @@ class StartRequest:
 
     `start_id` is the idempotency key: a second start with it returns the first instance.
     `business_key` is the user's own and need not be unique; None = the start id.
+    `fresh` says that the start id was surely never used before: an engine elsewhere, which would
+    have to look, need not.
     """
 
     workflow_key: str
@@ -60,6 +64,7 @@ class StartRequest:
     variables: Mapping[str, Any]
     business_key: str | None = None
     definition_id: str | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +213,10 @@ class WorkflowEngine(Protocol):
         """Tell whether calls given this transaction take part in it."""
         ...
 
+    async def ping(self) -> None:
+        """Return if the engine answers; `Unavailable` says why it does not."""
+        ...
+
     async def inspect(self, bpmn: bytes) -> ModelSummary:
         """Check a model without deploying it.
 
@@ -237,10 +246,36 @@ class WorkflowEngine(Protocol):
         """
         ...
 
+    async def start_many(
+        self, requests: Sequence[StartRequest]
+    ) -> Sequence[Instance | TaskloomError]:
+        """Start these, each by itself: what one is refused with stands in its instance's place.
+
+        Outside of transactions; `Temporary` if the engine does not answer.
+        """
+        ...
+
+    async def repeated_starts(self, within: timedelta) -> Mapping[str, Sequence[Instance]]:
+        """List start ids that led to several running instances, each with these, the oldest first.
+
+        Of what started within that time; an engine that starts an id once has none.
+        """
+        ...
+
     async def fetch_and_lock(
-        self, topics: Sequence[str], worker_id: str, *, max_tasks: int, lock: timedelta
+        self,
+        topics: Sequence[str],
+        worker_id: str,
+        *,
+        max_tasks: int,
+        lock: timedelta,
+        wait: timedelta = timedelta(0),
     ) -> Sequence[ExternalTask]:
-        """Take up to `max_tasks` that are due, oldest first; returns at once, possibly empty."""
+        """Take up to `max_tasks` that are due, oldest first; possibly none.
+
+        An engine elsewhere, which rings no bell, may wait so long for the first to come; one in
+        our database returns at once.
+        """
         ...
 
     async def complete(

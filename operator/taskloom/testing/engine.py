@@ -32,7 +32,7 @@ from taskloom.engines.embedded.state import (
     Withdraw,
     dump_variables,
 )
-from taskloom.errors import Conflict, NotFound, TaskloomError, Unprocessable
+from taskloom.errors import Conflict, NotFound, TaskloomError, Temporary, Unprocessable
 from taskloom.ports.engine import (
     ActivityRecord,
     Correlation,
@@ -65,6 +65,9 @@ class InMemoryEngine:
         return False
 
     # -- definitions -------------------------------------------------------------------------
+
+    async def ping(self) -> None:
+        """Return if the engine answers."""
 
     async def inspect(self, bpmn: bytes) -> ModelSummary:
         """Check a model without deploying it."""
@@ -171,6 +174,24 @@ class InMemoryEngine:
         dump_variables(variables)
         self._rows.tell(name, variables, self._now())
 
+    async def start_many(
+        self, requests: Sequence[StartRequest]
+    ) -> Sequence[Instance | TaskloomError]:
+        """Start these one after the other, each by itself."""
+        results: list[Instance | TaskloomError] = []
+        for request in requests:
+            try:
+                results.append(await self.start(request))
+            except Temporary:
+                raise
+            except TaskloomError as exc:
+                results.append(exc)
+        return results
+
+    async def repeated_starts(self, within: timedelta) -> Mapping[str, Sequence[Instance]]:
+        """Know of none: a start id starts one instance here."""
+        return {}
+
     async def delete_instances(
         self, instance_ids: Sequence[str], reason: str, *, tx: Transaction | None = None
     ) -> None:
@@ -208,7 +229,13 @@ class InMemoryEngine:
     # -- external tasks ----------------------------------------------------------------------
 
     async def fetch_and_lock(
-        self, topics: Sequence[str], worker_id: str, *, max_tasks: int, lock: timedelta
+        self,
+        topics: Sequence[str],
+        worker_id: str,
+        *,
+        max_tasks: int,
+        lock: timedelta,
+        wait: timedelta = timedelta(0),
     ) -> Sequence[ExternalTask]:
         """Take up to `max_tasks` that are due, oldest first."""
         now = self._now()

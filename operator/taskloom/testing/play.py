@@ -130,6 +130,10 @@ class Play:
         """Read the history as elements and states."""
         return [(r.element_id, r.state) for r in await self.engine.history([instance.root_id])]
 
+    async def wait(self, **span: float) -> None:
+        """Let time pass."""
+        self.clock.forward(**span)
+
     async def elapse(self, **span: float) -> int:
         """Let time pass and fire what falls due."""
         self.clock.forward(**span)

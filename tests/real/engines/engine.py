@@ -34,15 +34,23 @@ class RealEngine:
     `database` is a PostgreSQL URL (``postgresql://user@host:port/name``); by default its tables
     are in memory and end with it.
     `basic_auth` lets only `USER` with `PASSWORD` in.
+    Without `jobs` timers fire, and asynchronous steps are taken, only when a test executes them.
     """
 
     def __init__(
-        self, kind: Kind, folder: Path, *, database: str | None = None, basic_auth: bool = False
+        self,
+        kind: Kind,
+        folder: Path,
+        *,
+        database: str | None = None,
+        basic_auth: bool = False,
+        jobs: bool = True,
     ) -> None:
         self.kind = kind
         self._folder = folder.absolute()
         self._database = database
         self._basic_auth = basic_auth
+        self._jobs = jobs
         self._port = 0
         self._process: Process | None = None
 
@@ -50,6 +58,11 @@ class RealEngine:
     def url(self) -> str:
         """The base of its REST API; the same after a restart."""
         return f"http://127.0.0.1:{self._port}/engine-rest"
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and not been stopped."""
+        return self._process is not None
 
     async def __aenter__(self) -> Self:
         """Start it."""
@@ -118,6 +131,7 @@ class RealEngine:
             # Timers fire within a second of their time, not within a minute.
             f"{prefix}.job-execution.wait-time-in-millis": "500",
             f"{prefix}.job-execution.max-wait": "1000",
+            f"{prefix}.job-execution.enabled": str(self._jobs).lower(),
         } | self._database_settings()
         if self._basic_auth:
             settings["engine.basic-auth"] = "true"

@@ -33,7 +33,7 @@ from taskloom.engines.embedded.state import (
     Withdraw,
 )
 from taskloom.engines.embedded.stepping import Stepper
-from taskloom.errors import Invalid, NotFound, TaskloomError
+from taskloom.errors import Invalid, NotFound, TaskloomError, Temporary
 from taskloom.ids import new_id
 from taskloom.ports.engine import (
     ActivityRecord,
@@ -73,6 +73,10 @@ class EmbeddedEngine:
         return self._stepper.joins(tx)
 
     # -- definitions -------------------------------------------------------------------------
+
+    async def ping(self) -> None:
+        """Return if the engine answers."""
+        await self._database.ping()
 
     async def inspect(self, bpmn: bytes) -> ModelSummary:
         """Check a model without deploying it."""
@@ -179,6 +183,24 @@ class EmbeddedEngine:
             if await signals.tell(own.connection, name, variables, self._now()):
                 own.notify("engine-jobs")
 
+    async def start_many(
+        self, requests: Sequence[StartRequest]
+    ) -> Sequence[Instance | TaskloomError]:
+        """Start these one after the other, each by itself."""
+        results: list[Instance | TaskloomError] = []
+        for request in requests:
+            try:
+                results.append(await self.start(request))
+            except Temporary:
+                raise
+            except TaskloomError as exc:
+                results.append(exc)
+        return results
+
+    async def repeated_starts(self, within: timedelta) -> Mapping[str, Sequence[Instance]]:
+        """Know of none: a start id starts one instance here."""
+        return {}
+
     async def delete_instances(
         self, instance_ids: Sequence[str], reason: str, *, tx: AnyTransaction | None = None
     ) -> None:
@@ -220,7 +242,13 @@ class EmbeddedEngine:
     # -- external tasks ----------------------------------------------------------------------
 
     async def fetch_and_lock(
-        self, topics: Sequence[str], worker_id: str, *, max_tasks: int, lock: timedelta
+        self,
+        topics: Sequence[str],
+        worker_id: str,
+        *,
+        max_tasks: int,
+        lock: timedelta,
+        wait: timedelta = timedelta(0),
     ) -> Sequence[ExternalTask]:
         """Take up to `max_tasks` that are due, oldest first."""
         if not topics or max_tasks < 1:
