@@ -5,6 +5,7 @@ Each is read from the environment as ``TASKLOOM_`` and its name in capitals.
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -93,6 +94,53 @@ class Settings(BaseSettings):
         default=None,
         description="The database of workflows and of the embedded engine; the same by default.",
     )
+    engine: Literal["embedded", "camunda"] = Field(
+        default="embedded",
+        description="What runs workflows: the engine in the workflow database, or Camunda 7, "
+        "Operaton or CIB seven by its REST API.",
+    )
+    engine_url: str | None = Field(
+        default=None,
+        description="The base of that REST API, such as https://host/engine-rest.",
+    )
+    engine_user: str | None = Field(default=None, description="Who we are to it, by a password.")
+    engine_password: SecretStr | None = Field(default=None, description="That user's password.")
+    engine_token: SecretStr | None = Field(
+        default=None, description="A bearer token for it, instead of a user."
+    )
+    engine_oauth_token_url: str | None = Field(
+        default=None,
+        description="Where OAuth2 tokens for it are handed out to clients, instead of a user.",
+    )
+    engine_oauth_client_id: str | None = Field(default=None, description="The OAuth2 client's id.")
+    engine_oauth_client_secret: SecretStr | None = Field(
+        default=None, description="The OAuth2 client's secret."
+    )
+    engine_oauth_scope: str | None = Field(
+        default=None, description="The scope of the token, if one is to be named."
+    )
+    engine_ca: Path | None = Field(
+        default=None,
+        description="A file of the authorities that may sign its certificate; the system's by "
+        "default.",
+    )
+    engine_certificate: Path | None = Field(
+        default=None, description="A file with the certificate that we show it."
+    )
+    engine_key: Path | None = Field(
+        default=None, description="The file of that certificate's key, if it is another one."
+    )
+    engine_tenant: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The tenant that workflows are deployed for and run in; none by default.",
+    )
+    engine_history_days: int = Field(
+        default=180,
+        ge=1,
+        le=36_500,
+        description="How many days it keeps ended instances of models that do not say so.",
+    )
     webhooks: bool = Field(
         default=True, description="Whether client apps are served and subscribers told."
     )
@@ -175,6 +223,44 @@ class Settings(BaseSettings):
         if value is not None and not all(value.partition("/")[::2]):
             raise ValueError("write namespace/name")
         return value
+
+    @field_validator("engine_url", "engine_oauth_token_url")
+    @classmethod
+    def _plain_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("write a URL such as https://host/engine-rest")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("give user and password by settings of their own")
+        return value
+
+    @model_validator(mode="after")
+    def _engine_can_be_reached(self) -> Self:
+        if self.engine == "embedded":
+            if self.engine_url is not None:
+                raise ValueError("TASKLOOM_ENGINE_URL needs TASKLOOM_ENGINE=camunda")
+            return self
+        if self.engine_url is None:
+            raise ValueError("TASKLOOM_ENGINE=camunda needs TASKLOOM_ENGINE_URL")
+        oauth = (
+            self.engine_oauth_token_url,
+            self.engine_oauth_client_id,
+            self.engine_oauth_client_secret,
+        )
+        if any(oauth) and not all(oauth):
+            raise ValueError(
+                "OAuth2 needs all of TASKLOOM_ENGINE_OAUTH_TOKEN_URL, _CLIENT_ID and _CLIENT_SECRET"
+            )
+        if sum(map(bool, (self.engine_user, self.engine_token, any(oauth)))) > 1:
+            raise ValueError(
+                "give one of TASKLOOM_ENGINE_USER, TASKLOOM_ENGINE_TOKEN and "
+                "TASKLOOM_ENGINE_OAUTH_TOKEN_URL"
+            )
+        if self.engine_key is not None and self.engine_certificate is None:
+            raise ValueError("TASKLOOM_ENGINE_KEY needs TASKLOOM_ENGINE_CERTIFICATE")
+        return self
 
     @model_validator(mode="after")
     def _one_provider(self) -> Self:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from taskloom.bootstrap.engine import Engine, running_engine
 from taskloom.bootstrap.local import database_url, encryption_keys, locked
 from taskloom.commands.registry import Registry
 from taskloom.connectors.registry import Connectors
 from taskloom.delivery.sender import AiohttpSender
 from taskloom.domain.egress import EgressPolicy, parse_networks
-from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.errors import Invalid
 from taskloom.flow.ingest import Ingest
 from taskloom.flow.services import Services
@@ -33,7 +33,7 @@ class Parts:
     settings: Settings
     bell: Bell
     services: Services
-    engine: EmbeddedEngine
+    engine: Engine
     sender: Sender
     policy: EgressPolicy
     registry: Registry
@@ -62,13 +62,15 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                 if workflow_url == url
                 else Database(workflow_url, sealer=sealer, bell=bell, broadcast=not alone)
             )
-            engine = EmbeddedEngine(workflows)
-            services = Services(
-                tasks=tasks, workflows=workflows, engine=engine, webhooks=settings.webhooks
-            )
             policy = egress_policy(settings, os.environ)
             try:
-                async with AiohttpSender() as sender:
+                async with (
+                    running_engine(settings, tasks, workflows) as engine,
+                    AiohttpSender() as sender,
+                ):
+                    services = Services(
+                        tasks=tasks, workflows=workflows, engine=engine, webhooks=settings.webhooks
+                    )
                     yield Parts(
                         settings=settings,
                         bell=bell,

@@ -2,20 +2,19 @@
 
 import asyncio
 import gc
-import os
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 
 from taskloom.bootstrap.parts import Parts
 from taskloom.bootstrap.sources import connector_services, follow_states, runners_of
+from taskloom.bootstrap.work import pace_of, relay_services, worker_services
 from taskloom.delivery.dispatch import DeliveryQueue, Dispatcher
 from taskloom.domain.conditions import Reason
+from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.errors import Permanent
-from taskloom.flow.adopt import follow_engine
 from taskloom.flow.services import Services
-from taskloom.outbox.relay import JobQueue, Relay
 from taskloom.providers.files.credentials import CredentialFiles
 from taskloom.providers.files.follow import follow_folder
 from taskloom.reconcilers.credentials import CredentialStore
@@ -24,17 +23,12 @@ from taskloom.reconcilers.figures import Live
 from taskloom.reconcilers.reconcile import Report, reconcile
 from taskloom.reconcilers.runners import Runners
 from taskloom.reconcilers.snapshot import Key, Snapshot
-from taskloom.runtime.loop import Loop, Pace
+from taskloom.runtime.loop import Loop
 from taskloom.runtime.pulse import Pulse
 from taskloom.settings import ROLES
 from taskloom.store.leadership import begin_terms
-from taskloom.worker.worker import ExternalTaskQueue, Worker
 
 Service = Callable[[], Awaitable[None]]
-_TIMER_POLL = 1.0
-_FEED_POLL = 5.0
-_FEED_PAUSE = 0.2  # what use cases see at once is stored by them; the rest may come together
-_COMMANDS_POLL = 5.0
 _TOPICS_POLL = 3600.0  # a ring that is lost costs a resync's time
 NO_TEMPLATE = "TASKLOOM_WORKER_TEMPLATE names no template to make its pods from"
 """Why a source has no pods of its own where the controller was given no template."""
@@ -44,8 +38,8 @@ def services_of(parts: Parts) -> Mapping[str, Service]:
     """Give the services of the roles asked for, by name; the API is not among them."""
     makers: Mapping[str, Callable[[Parts], Mapping[str, Service]]] = {
         "connectors": connector_services,
-        "worker": _worker_services,
-        "relay": _relay_services,
+        "worker": worker_services,
+        "relay": relay_services,
         "dispatcher": _dispatcher_services,
         "controller": _controller_services,
     }
@@ -58,66 +52,6 @@ def services_of(parts: Parts) -> Mapping[str, Service]:
     if not parts.alone or set(parts.settings.roles) != set(ROLES):
         services["listen"] = parts.services.tasks.listen
     return services
-
-
-def _worker_services(parts: Parts) -> Mapping[str, Service]:
-    worker_id = "taskloom-0" if parts.alone else f"{socket.gethostname()}-{os.getpid()}"
-    worker = Worker(parts.services, parts.registry, worker_id)
-    loop = Loop(
-        "worker",
-        ExternalTaskQueue(parts.services, parts.registry, worker_id),
-        worker.run,
-        bell=parts.bell,
-        topic="external-tasks",
-        pace=_pace(parts, parts.settings.worker_concurrency),
-        gives_way=lambda: parts.ingest.pressed,
-    )
-
-    async def work() -> None:
-        await worker.recover()
-        await _declare_commands(parts)
-        await loop.run()
-
-    async def follow_commands() -> None:
-        while True:
-            await parts.bell.wait("commands", _COMMANDS_POLL)
-            await _declare_commands(parts)
-
-    return {"worker": work, "commands": follow_commands}
-
-
-async def _declare_commands(parts: Parts) -> None:
-    async with parts.services.tasks.begin() as tx:
-        parts.registry.declare(await tx.commands.to_run())
-
-
-def _relay_services(parts: Parts) -> Mapping[str, Service]:
-    loop = Loop(
-        "relay",
-        JobQueue(parts.services.tasks),
-        Relay(parts.services).run,
-        bell=parts.bell,
-        topic="jobs",
-        pace=_pace(parts, parts.settings.relay_concurrency),
-        gives_way=lambda: parts.ingest.pressed,
-    )
-
-    async def fire_timers() -> None:
-        while True:
-            if await parts.engine.run_due_jobs(100) == 0:
-                due = await parts.engine.next_due()
-                wait = _TIMER_POLL
-                if due is not None:
-                    wait = (due - parts.services.now()).total_seconds()
-                await parts.bell.wait("engine-jobs", min(_TIMER_POLL, max(0.01, wait)))
-
-    async def follow() -> None:
-        while True:
-            if await follow_engine(parts.services) == 0:
-                await parts.bell.wait("engine-changes", _FEED_POLL)
-                await asyncio.sleep(_FEED_PAUSE)
-
-    return {"relay": loop.run, "timers": fire_timers, "engine-feed": follow}
 
 
 def _dispatcher_services(parts: Parts) -> Mapping[str, Service]:
@@ -138,13 +72,9 @@ def _dispatcher_services(parts: Parts) -> Mapping[str, Service]:
         dispatcher.run,
         bell=parts.bell,
         topic="deliveries",
-        pace=_pace(parts, parts.settings.delivery_concurrency),
+        pace=pace_of(parts, parts.settings.delivery_concurrency),
     )
     return {"dispatcher": loop.run}
-
-
-def _pace(parts: Parts, concurrency: int) -> Pace:
-    return Pace(concurrency=concurrency, lease=parts.settings.lease_seconds)
 
 
 def _controller_services(parts: Parts) -> Mapping[str, Service]:
@@ -280,9 +210,16 @@ def _leading(
 def _pulses(parts: Parts) -> Mapping[Reason, Pulse]:
     tasks, workflows = parts.services.tasks, parts.services.workflows
     pulses = {Reason.DATABASE_UNAVAILABLE: Pulse(tasks.ping)}
-    if workflows is not tasks:
-        pulses[Reason.ENGINE_UNAVAILABLE] = Pulse(workflows.ping)
+    if workflows is not tasks or not isinstance(parts.engine, EmbeddedEngine):
+        pulses[Reason.ENGINE_UNAVAILABLE] = Pulse(partial(_reach_engine, parts))
     return pulses
+
+
+async def _reach_engine(parts: Parts) -> None:
+    """Return if workflows can be deployed and run: their rows are there, and what runs them."""
+    if parts.services.workflows is not parts.services.tasks:
+        await parts.services.workflows.ping()
+    await parts.engine.ping()
 
 
 async def _reconcile(

@@ -60,6 +60,11 @@ class Job:
     created_on: datetime
     finished_at: datetime | None
 
+    @property
+    def is_first_try(self) -> bool:
+        """Whether nothing of it can have been done: whoever is made ready again keeps its error."""
+        return self.attempts == 1 and self.error is None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOrder:
@@ -71,6 +76,14 @@ class StartOrder:
     event_source: str | None
     variables: str | None
     business_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecord:
+    """What is recorded of a start: whether it is one of ours, and which instance it led to."""
+
+    is_known: bool
+    instance_id: str | None = None
 
 
 MAX_ATTEMPTS = 60

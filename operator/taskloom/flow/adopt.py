@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from taskloom.store.transaction import Transaction
 log = structlog.get_logger()
 
 _BATCH = 200
+_RECORDED_AFTER = timedelta(seconds=5)
 _CAMUNDA_HIGH = 75
 _CAMUNDA_LOW = 25
 
@@ -38,15 +39,27 @@ async def follow_engine(services: Services) -> int:
     changes = await services.engine.changes(_BATCH)
     if not changes:
         return 0
+    applied = []
     async with services.tasks.begin() as tx:
-        for change in changes:
-            await _apply(services, tx, change)
         joined = services.engine.joins(tx)
+        for change in changes:
+            is_ours = await _apply(services, tx, change)
+            if is_ours or joined or not _is_early(change, services):
+                applied.append(change.id)
         if joined:
-            await services.engine.confirm_changes([change.id for change in changes], tx=tx)
+            await services.engine.confirm_changes(applied, tx=tx)
     if not joined:
-        await services.engine.confirm_changes([change.id for change in changes])
-    return len(changes)
+        await services.engine.confirm_changes(applied)
+    return len(applied)
+
+
+def _is_early(change: EngineChange, services: Services) -> bool:
+    """Tell whether a change of an instance that is not ours may be of one yet to be recorded.
+
+    An engine elsewhere tells of what it does before the start that led to it is a row here.
+    """
+    task = change.user_task
+    return task is not None and services.now() - task.created_at < _RECORDED_AFTER
 
 
 async def catch_up(services: Services) -> None:
@@ -55,19 +68,22 @@ async def catch_up(services: Services) -> None:
         pass
 
 
-async def _apply(services: Services, tx: Transaction, change: EngineChange) -> None:
+async def _apply(services: Services, tx: Transaction, change: EngineChange) -> bool:
+    """Carry a change over; tell whether it was of something of ours."""
     if change.kind is ChangeKind.INCIDENT_CREATED:
         log.warning("incident.created", instance=change.instance_id, error=change.message)
-        return
+        return True
     if change.kind is ChangeKind.USER_TASK_CREATED and change.user_task is not None:
         task = await tx.tasks.by_instance(change.root_instance_id)
-        if task is not None:
-            await adopt_user_tasks(tx, [(task.id, change.user_task)])
+        if task is None:
+            return False
+        await adopt_user_tasks(tx, [(task.id, change.user_task)])
     if change.kind is ChangeKind.USER_TASK_ENDED and change.user_task_id is not None:
         status = UserTaskStatus.COMPLETED if change.completed else UserTaskStatus.CANCELLED
         ended = await tx.user_tasks.end(change.user_task_id, status)
         if ended is not None and change.completed:  # by someone who did not come through us
             await announce_completed(services, tx, ended)
+    return True
 
 
 async def announce_completed(services: Services, tx: Transaction, user_task: UserTask) -> None:

@@ -66,7 +66,7 @@ async def _effect(
 ) -> None:
     lineage = Lineage(
         external_task=task,
-        event_id=await tx.jobs.event_of_instance(task.root_instance_id),
+        event_id=await _event_of(tx, task),
     )
     if result.create_tasks:
         await _create_tasks(services, tx, lineage, result.create_tasks)
@@ -81,6 +81,18 @@ async def _effect(
             event_id=lineage.event_id,
             root_instance_id=task.root_instance_id,
         )
+
+
+async def _event_of(tx: Transaction, task: ExternalTask) -> UUID | None:
+    """Find the event that a task descends from.
+
+    An engine elsewhere may hand a task out before the start that led to it has been recorded: its
+    start id is known from before.
+    """
+    event_id = await tx.jobs.event_of_instance(task.root_instance_id)
+    if event_id is None and task.start_id is not None:
+        event_id = await tx.jobs.event_of_start(task.start_id)
+    return event_id
 
 
 async def _create_tasks(

@@ -45,14 +45,11 @@ async def start_children_within(
 async def start_children(services: Services, job: Job) -> None:
     """Do the same for an engine that cannot join our transactions: a `START_CHILDREN` job."""
     children = {UUID(id_): key for id_, key in job.payload["children"].items()}
+    starts = [child_start(id_, key, fresh=job.is_first_try) for id_, key in children.items()]
     instances: dict[UUID, str] = {}
-    for task_id, workflow_key in children.items():
-        try:
-            started = await services.engine.start(child_start(task_id, workflow_key))
-        except Temporary:
-            raise
-        except TaskloomError as exc:
-            log.warning("child.not-started", task=str(task_id), error=exc.message)
+    for task_id, started in zip(children, await services.engine.start_many(starts), strict=True):
+        if isinstance(started, TaskloomError):
+            log.warning("child.not-started", task=str(task_id), error=started.message)
         else:
             instances[task_id] = started.id
     open_tasks = await services.engine.user_tasks(list(instances.values()))
@@ -64,13 +61,13 @@ async def start_children(services: Services, job: Job) -> None:
         await tx.jobs.finish(job.id)
 
 
-def child_start(task_id: UUID, workflow_key: str) -> StartRequest:
-    """Start a task's workflow: the start id is made from the task, so that it starts once."""
+def child_start(task_id: UUID, workflow_key: str, *, fresh: bool = False) -> StartRequest:
+    """Start a task's workflow: the start id is the task's, so that it starts once."""
     return StartRequest(
         workflow_key=workflow_key,
-        start_id=f"task:{task_id}",
-        business_key=str(task_id),
+        start_id=str(task_id),
         variables={"taskId": str(task_id)},
+        fresh=fresh,
     )
 
 

@@ -40,7 +40,7 @@ def _request(order: StartOrder) -> StartRequest:
     job = order.job
     workflow_key = job.payload["workflow_key"]
     if job.task_id is not None:
-        return child_start(job.task_id, workflow_key)
+        return child_start(job.task_id, workflow_key, fresh=job.is_first_try)
     if order.event_key is None or order.event_payload is None:
         raise Permanent(f"The event {job.event_id} is no longer stored: nothing can be started.")
     payload = json.loads(order.event_payload)
@@ -52,6 +52,7 @@ def _request(order: StartOrder) -> StartRequest:
             None if order.business_key is None else str(evaluate(order.business_key, *event))
         ),
         variables=evaluate_variables(order.variables, *event),
+        fresh=job.is_first_try,
     )
 
 

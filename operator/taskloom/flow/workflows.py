@@ -152,6 +152,7 @@ async def execute_workflow(
             variables=variables,
             business_key=business_key,
             definition_id=wanted.definition_id,
+            fresh=start_id is None,
         )
     )
 

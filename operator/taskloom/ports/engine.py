@@ -125,6 +125,7 @@ class ExternalTask:
     business_key: str | None
     variables: Mapping[str, Any]
     retries: int | None  # None until the first failure
+    start_id: str | None = None  # its instance's own, where an engine elsewhere tells it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

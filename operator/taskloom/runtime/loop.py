@@ -38,9 +38,14 @@ class Queue(Protocol[Item]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How hard a loop works; `poll` and `lease` in seconds."""
+    """How hard a loop works; `poll` and `lease` in seconds.
+
+    More is claimed when `refill` items or fewer are in hand, by default whenever there is room:
+    where a claim is dear it should bring several.
+    """
 
     concurrency: int = 8
+    refill: int | None = None
     poll: float = 1.0
     lease: float = 30.0
     drain: float = 20.0
@@ -94,7 +99,7 @@ class Loop(Generic[Item]):
     async def _work(self) -> None:
         pause = _FIRST_PAUSE
         while True:
-            free = self._pace.concurrency - len(self._running)
+            free = self._room()
             if self._gives_way() and free:
                 await asyncio.sleep(_WAY_GIVEN)
                 free = max(0, 1 - len(self._running))
@@ -115,10 +120,17 @@ class Loop(Generic[Item]):
             if not free or len(items) < free:
                 await self._bell.wait(self._topic, self._pace.poll)
 
+    def _room(self) -> int:
+        """Tell how many items may be claimed now."""
+        held = len(self._running)
+        if self._pace.refill is not None and held > self._pace.refill:
+            return 0
+        return self._pace.concurrency - held
+
     def _finished(self, task: asyncio.Task[None]) -> None:
-        was_full = len(self._running) >= self._pace.concurrency
+        was_full = self._room() == 0
         self._running.pop(task, None)
-        if was_full:  # there may be more where it came from
+        if was_full and self._room():  # there may be more where it came from
             self._bell.ring(self._topic)
 
     async def _guard(self, item: Item) -> None:
@@ -147,3 +159,16 @@ class Loop(Generic[Item]):
             if held:
                 with contextlib.suppress(Temporary):
                     await self._queue.renew(held, timedelta(seconds=self._pace.lease))
+
+
+def limited(
+    handle: Callable[[Item], Awaitable[None]], most: int
+) -> Callable[[Item], Awaitable[None]]:
+    """Let `most` items be handled at once; the others wait in hand, their leases renewed."""
+    turn = asyncio.Semaphore(most)
+
+    async def in_turn(item: Item) -> None:
+        async with turn:
+            await handle(item)
+
+    return in_turn

@@ -9,7 +9,15 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from taskloom.domain.jobs import Job, JobKind, JobState, NewJob, StartOrder, retry_delay
+from taskloom.domain.jobs import (
+    Job,
+    JobKind,
+    JobState,
+    NewJob,
+    StartOrder,
+    StartRecord,
+    retry_delay,
+)
 from taskloom.store.driver import as_parameter, run
 from taskloom.store.tables import jobs
 
@@ -185,6 +193,35 @@ class Jobs:
         event_id: UUID | None = result.scalar()
         return event_id
 
+    async def event_of_start(self, start_id: str) -> UUID | None:
+        """Find the event of a start, recorded or not, by its id: a job's or a task's."""
+        id_ = _as_uuid(start_id)
+        if id_ is None:
+            return None
+        result = await run(
+            self._connection,
+            "SELECT event_id FROM jobs WHERE id = %(id)s"
+            " UNION ALL SELECT event_id FROM tasks WHERE id = %(id)s LIMIT 1",
+            {"id": id_},
+        )
+        event_id: UUID | None = result.scalar()
+        return event_id
+
+    async def instance_of_start(self, start_id: str) -> StartRecord:
+        """Tell what is recorded of a start, by its id: a job's or a task's."""
+        id_ = _as_uuid(start_id)
+        if id_ is None:
+            return StartRecord(is_known=False)
+        result = await run(
+            self._connection,
+            "SELECT instance_id FROM jobs WHERE id = %(id)s AND kind = %(kind)s"
+            " UNION ALL SELECT external_id FROM tasks WHERE id = %(id)s",
+            {"id": id_, "kind": JobKind.START_PROCESS.value},
+        )
+        found = [row.instance_id for row in result]
+        known = next((instance for instance in found if instance is not None), None)
+        return StartRecord(is_known=bool(found), instance_id=known)
+
     async def count_by_state(self) -> dict[tuple[str, str], int]:
         """Count jobs by kind and state, finished ones left out."""
         result = await self._connection.execute(
@@ -193,6 +230,14 @@ class Jobs:
             .group_by(jobs.c.kind, jobs.c.state)
         )
         return {(kind, state): count for kind, state, count in result}
+
+
+def _as_uuid(start_id: str) -> UUID | None:
+    """Read a start id that may be ours; a user's own is any text."""
+    try:
+        return UUID(start_id)
+    except ValueError:
+        return None
 
 
 def _row_to_job(row: Any) -> Job:

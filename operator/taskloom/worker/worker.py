@@ -24,15 +24,27 @@ log = structlog.get_logger()
 class ExternalTaskQueue:
     """The engine's external tasks of every served topic, as a queue."""
 
-    def __init__(self, services: Services, registry: Registry, worker_id: str) -> None:
+    def __init__(
+        self,
+        services: Services,
+        registry: Registry,
+        worker_id: str,
+        *,
+        wait: timedelta = timedelta(0),
+    ) -> None:
         self._engine = services.engine
         self._registry = registry
         self._worker_id = worker_id
+        self._wait = wait
 
     async def claim(self, limit: int, lease: timedelta) -> Sequence[ExternalTask]:
-        """Fetch and lock."""
+        """Fetch and lock; an engine elsewhere waits for the first to come."""
         return await self._engine.fetch_and_lock(
-            sorted(self._registry.topics()), self._worker_id, max_tasks=limit, lock=lease
+            sorted(self._registry.topics()),
+            self._worker_id,
+            max_tasks=limit,
+            lock=lease,
+            wait=self._wait,
         )
 
     async def renew(self, items: Sequence[ExternalTask], lease: timedelta) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from taskloom.engines.camunda.variables import read_variables
+from taskloom.engines.camunda.variables import START_ID, read_variables
 from taskloom.ports.engine import (
     ActivityRecord,
     EngineUserTask,
@@ -81,6 +81,7 @@ def to_instance(entry: Json) -> Instance:
 
 def to_external_task(entry: Json, root_id: str) -> ExternalTask:
     """Read a locked task."""
+    variables = entry.get("variables") or {}
     return ExternalTask(
         id=entry["id"],
         topic=entry["topicName"],
@@ -89,8 +90,9 @@ def to_external_task(entry: Json, root_id: str) -> ExternalTask:
         root_instance_id=root_id,
         workflow_key=entry["processDefinitionKey"],
         business_key=entry.get("businessKey"),
-        variables=read_variables(entry.get("variables") or {}),
+        variables=read_variables(variables),
         retries=entry.get("retries"),
+        start_id=variables.get(START_ID, {}).get("value") or entry.get("businessKey"),
     )
 
 

@@ -7,6 +7,7 @@ key order, number forms and escapes survive.
 from taskloom.store.tables.columns import NAMING, JsonText
 from taskloom.store.tables.tasks import (
     commands,
+    engine_feed,
     event_sources,
     event_workflows,
     events,
@@ -46,6 +47,7 @@ __all__ = [
     "commands",
     "deliveries",
     "delivery_health",
+    "engine_feed",
     "event_sinks",
     "event_sources",
     "event_workflows",

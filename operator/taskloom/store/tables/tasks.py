@@ -254,3 +254,12 @@ leadership = Table(
     Column("term", BigInteger, nullable=False),
     instant("began_at", nullable=False, server_default=text("now()")),
 )
+
+# How far the changes of an engine elsewhere have been read, by the engine's own clock.
+engine_feed = Table(
+    "engine_feed",
+    metadata,
+    Column("engine", Text, primary_key=True),  # its URL and tenant
+    Column("kind", Text, primary_key=True),
+    instant("read_to", nullable=False),
+)
