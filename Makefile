@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --constraint constraints.txt
 ONCE   ?=
+ENGINE ?=
 IMAGE  ?= taskloom:0.1.0
 
 .DEFAULT_GOAL := help
@@ -27,8 +28,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/.run
 
 .PHONY: run
-run: $(VENV)/.run ## Tell the whole story on http://127.0.0.1:8080 (ONCE=1 ends after it)
-	@$(BIN)/taskloom story $(if $(ONCE),--once)
+run: $(VENV)/.run $(if $(ENGINE),engines) ## Tell the whole story on http://127.0.0.1:8080 (ONCE=1 ends after it, ENGINE=operaton or camunda7 runs it there)
+	@$(if $(ENGINE),$(BIN)/python -m tests.real.engines.run $(ENGINE)) $(BIN)/taskloom story $(if $(ONCE),--once)
 
 .PHONY: test
 test: check ## Everything: lint, generated files, all tests

@@ -65,6 +65,16 @@ def story(
             show_default=False,
         ),
     ] = None,
+    engine_url: Annotated[
+        str | None,
+        typer.Option(
+            "--engine-url",
+            envvar="TASKLOOM_ENGINE_URL",
+            help="The REST API of a Camunda 7, Operaton or CIB seven that runs the workflows.",
+            metavar="URL",
+            show_default="the embedded engine",
+        ),
+    ] = None,
     patience: Annotated[
         str, typer.Option("--patience", help="How long a step may take.", metavar="SPAN")
     ] = "30s",
@@ -84,7 +94,14 @@ def story(
     seconds = seconds_of(patience, "--patience")
     told = check_object(read_file(str(event), "--event"), "--event")
     folder, snapshot, hook_port = _prepare(files, data_dir, receiver_port)
-    settings = read_settings(files=folder, data_dir=data_dir, port=port, log_level=log_level)
+    settings = read_settings(
+        files=folder,
+        data_dir=data_dir,
+        port=port,
+        log_level=log_level,
+        engine=None if engine_url is None else "camunda",
+        engine_url=engine_url,
+    )
     configure_logging(settings)
     inbox = Inbox()
 

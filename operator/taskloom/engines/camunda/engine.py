@@ -62,6 +62,7 @@ class CamundaEngine:
     def __init__(
         self, connection: Connection, bookmark: Bookmark, *, client: Client | None = None
     ) -> None:
+        self.connection = connection
         self.client = client or Client(connection)
         self._bookmark = bookmark
         self._definitions = Definitions(self.client, history_days=connection.history_days)
