@@ -22,6 +22,7 @@ from taskloom.api.services import ApiServices, Check, Watched
 from taskloom.bootstrap.callers import cluster_callers
 from taskloom.bootstrap.local import jwt_secret
 from taskloom.bootstrap.parts import Parts, pending_migrations
+from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.engines.embedded.hosted import EmbeddedHost
 from taskloom.errors import Permanent, Unavailable
 from taskloom.flow.foreign_work import TopicNotes
@@ -83,7 +84,8 @@ async def listening(
         try:
             yield
         finally:
-            hosted.room.close()  # polls that wait would hold the door open
+            if hosted is not None:
+                hosted.room.close()  # polls that wait would hold the door open
 
 
 @contextlib.asynccontextmanager
@@ -156,9 +158,11 @@ class _Protocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def make_hosted(parts: Parts) -> Hosted:
-    """Build what /engine-rest works with on the embedded engine."""
+def make_hosted(parts: Parts) -> Hosted | None:
+    """Build what /engine-rest works with on the embedded engine; one elsewhere has its own."""
     services = parts.services
+    if not isinstance(parts.engine, EmbeddedEngine):
+        return None
     host = EmbeddedHost(parts.engine, services.workflows, now=services.now)
     return Hosted(
         engine=host,
