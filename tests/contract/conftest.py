@@ -19,7 +19,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Kind, Rea
     started: dict[Kind, RealEngine] = {}
     with ExitStack() as stack:
         for kind in ENGINES:
-            started[kind] = RealEngine(kind, tmp_path_factory.mktemp(kind), jobs=False)
+            started[kind] = RealEngine(kind, tmp_path_factory.mktemp(kind), by_hand=True)
             stack.callback(started[kind].stop)
         yield started
 

@@ -6,6 +6,7 @@
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 
@@ -34,7 +35,8 @@ class RealEngine:
     `database` is a PostgreSQL URL (``postgresql://user@host:port/name``); by default its tables
     are in memory and end with it.
     `basic_auth` lets only `USER` with `PASSWORD` in.
-    Without `jobs` timers fire, and asynchronous steps are taken, only when a test executes them.
+    `by_hand` is for tests that are exact about time: `set_clock` sets its clock, and its jobs are
+    run by nobody but ``POST /job/{id}/execute``.
     """
 
     def __init__(
@@ -44,13 +46,13 @@ class RealEngine:
         *,
         database: str | None = None,
         basic_auth: bool = False,
-        jobs: bool = True,
+        by_hand: bool = False,
     ) -> None:
         self.kind = kind
         self._folder = folder.absolute()
         self._database = database
         self._basic_auth = basic_auth
-        self._jobs = jobs
+        self._by_hand = by_hand
         self._port = 0
         self._process: Process | None = None
 
@@ -105,6 +107,15 @@ class RealEngine:
             self._process.kill()
             self._process = None
 
+    async def set_clock(self, time: datetime) -> None:
+        """Set the clock of an engine that is run `by_hand`: there it stands until the next call."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.put(
+                f"http://127.0.0.1:{self._port}/clock",
+                content=time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            )
+        answer.raise_for_status()
+
     async def _start(self) -> None:
         jar = _JARS / self.kind / "engine.jar"
         java = shutil.which("java")
@@ -131,8 +142,10 @@ class RealEngine:
             # Timers fire within a second of their time, not within a minute.
             f"{prefix}.job-execution.wait-time-in-millis": "500",
             f"{prefix}.job-execution.max-wait": "1000",
-            f"{prefix}.job-execution.enabled": str(self._jobs).lower(),
         } | self._database_settings()
+        if self._by_hand:
+            settings["engine.clock"] = "true"
+            settings[f"{prefix}.job-execution.enabled"] = "false"
         if self._basic_auth:
             settings["engine.basic-auth"] = "true"
         return [f"--{name}={value}" for name, value in settings.items()]

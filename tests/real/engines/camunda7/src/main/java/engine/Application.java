@@ -5,6 +5,7 @@ import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnProperty;
 import org.springframework.boot.web.servlet.FilterRegistrationBean;
+import org.springframework.boot.web.servlet.ServletRegistrationBean;
 import org.springframework.context.annotation.Bean;
 
 @SpringBootApplication
@@ -26,5 +27,12 @@ public class Application {
     filter.addUrlPatterns("/engine-rest/*");
     filter.setAsyncSupported(true);
     return filter;
+  }
+
+  /** A clock that is set by hand; off unless asked for. */
+  @Bean
+  @ConditionalOnProperty("engine.clock")
+  ServletRegistrationBean<Clock> clock() {
+    return new ServletRegistrationBean<>(new Clock(), "/clock");
   }
 }
