@@ -1,4 +1,4 @@
-"""A real PostgreSQL for every test that asks for one."""
+"""A real PostgreSQL for every test that asks for one; ``--update-golden`` rewrites golden files."""
 
 import asyncio
 import shutil
@@ -20,6 +20,11 @@ from taskloom.store.sealing import Sealer
 # How long one example takes says more of the machine, which others use too, than of the code.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that rewrites golden files."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files")
 
 
 @pytest.fixture(scope="session")

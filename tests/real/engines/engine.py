@@ -142,7 +142,8 @@ class RealEngine:
             # Timers fire within a second of their time, not within a minute.
             f"{prefix}.job-execution.wait-time-in-millis": "500",
             f"{prefix}.job-execution.max-wait": "1000",
-        } | self._database_settings()
+            **self._database_settings(),
+        }
         if self._by_hand:
             settings["engine.clock"] = "true"
             settings[f"{prefix}.job-execution.enabled"] = "false"

@@ -1,0 +1,71 @@
+"""Every engine does in every scenario what Camunda 7 did when it was recorded.
+
+``pytest tests/conformance --update-golden`` records anew.
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.conformance.play import play
+from tests.conformance.port_stage import PortStage
+from tests.conformance.rest_stage import RestStage
+from tests.conformance.scenario import Scenario, load, names, record
+
+scenarios = pytest.mark.parametrize("name", names())
+
+
+@scenarios
+async def test_camunda_does_what_was_recorded(
+    name: str, camunda7: RestStage, request: pytest.FixtureRequest
+) -> None:
+    """The recorded traces are those of a real Camunda 7."""
+    scenario = load(name)
+    trace = await play(scenario, camunda7)
+    if request.config.getoption("--update-golden"):
+        record(scenario, trace, scenario.otherwise)
+        return
+
+    assert scenario.expected == trace
+
+
+@scenarios
+async def test_operaton_does_as_camunda(name: str, operaton: RestStage) -> None:
+    """Operaton is the same to the last step."""
+    scenario = load(name)
+    trace = await play(scenario, operaton)
+
+    assert scenario.expected == trace
+
+
+@scenarios
+async def test_fake_does_as_camunda(
+    name: str, memory: PortStage, request: pytest.FixtureRequest
+) -> None:
+    """The engine in memory is the same, or differs as it says."""
+    scenario = load(name)
+    trace = await play(scenario, memory)
+    if scenario.differs and request.config.getoption("--update-golden"):
+        record(scenario, scenario.expected, trace)
+        return
+
+    _judge(scenario, trace)
+
+
+@scenarios
+async def test_embedded_engine_does_as_camunda(name: str, embedded: PortStage) -> None:
+    """The embedded engine on PostgreSQL is the same, or differs as it says."""
+    scenario = load(name)
+    trace = await play(scenario, embedded)
+
+    _judge(scenario, trace)
+
+
+def _judge(scenario: Scenario, trace: Any) -> None:
+    if scenario.pending:
+        assert scenario.expected != trace, "It can do this now: remove `embedded: pending`."
+    elif scenario.differs:
+        assert scenario.expected != scenario.otherwise, "It differs no more: remove `differs`."
+        assert scenario.otherwise == trace
+    else:
+        assert scenario.expected == trace
