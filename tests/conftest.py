@@ -23,8 +23,11 @@ settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that rewrites golden files."""
+    """Add the options of the golden files and of the random models."""
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files")
+    parser.addoption(
+        "--random-models", type=int, metavar="N", help="how many random models two engines compare"
+    )
 
 
 @pytest.fixture(scope="session")

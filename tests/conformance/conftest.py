@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 
-import httpx
 import pytest
 
 from taskloom.engines.embedded.engine import EmbeddedEngine
@@ -13,7 +12,7 @@ from taskloom.testing.engine import InMemoryEngine
 from taskloom.testing.play import Clock
 from tests.conformance.driven import watching
 from tests.conformance.port_stage import PortStage
-from tests.conformance.rest_stage import RestStage
+from tests.conformance.rest_stage import RestStage, real_stage
 from tests.conformance.stage import BEGINNING
 from tests.real.engines.engine import Kind, RealEngine
 
@@ -43,23 +42,15 @@ def _running(kind: Kind, folders: pytest.TempPathFactory) -> Iterator[RealEngine
 @pytest.fixture
 async def camunda7(camunda7_engine: RealEngine) -> AsyncIterator[RestStage]:
     """Give an empty Camunda 7."""
-    async with _rest(camunda7_engine) as stage:
+    async with real_stage(camunda7_engine) as stage:
         yield stage
 
 
 @pytest.fixture
 async def operaton(operaton_engine: RealEngine) -> AsyncIterator[RestStage]:
     """Give an empty Operaton."""
-    async with _rest(operaton_engine) as stage:
+    async with real_stage(operaton_engine) as stage:
         yield stage
-
-
-@asynccontextmanager
-async def _rest(engine: RealEngine) -> AsyncIterator[RestStage]:
-    async with httpx.AsyncClient(base_url=engine.url, trust_env=False, timeout=30) as client:
-        stage = RestStage(client, engine.set_clock)
-        yield stage
-        await stage.clear()
 
 
 @pytest.fixture

@@ -57,6 +57,21 @@ class Model:
         self._nest(edges)
         return {source: frozenset(targets) for source, targets in edges.items()}
 
+    @cached_property
+    def reached(self) -> Mapping[str, frozenset[str]]:
+        """For each element all that can follow from it."""
+        closure = {}
+        for start in self.successors:
+            found: set[str] = set()
+            ahead = list(self.successors[start])
+            while ahead:
+                element = ahead.pop()
+                if element not in found:
+                    found.add(element)
+                    ahead.extend(self.successors.get(element, ()))
+            closure[start] = frozenset(found)
+        return closure
+
     def _nest(self, edges: dict[str, set[str]]) -> None:
         for element in etree.fromstring(self.bpmn).iter(f"{_BPMN}subProcess"):
             id_ = element.get("id") or ""
@@ -74,9 +89,7 @@ def in_order(steps: Sequence[tuple[str, str]], models: Iterable[Model]) -> list[
     side by side is sorted.  (The lexicographic normal form of a trace.  Real engines tell the order
     of what began at one moment in part only, hence the order of the path and not the given one.)
     """
-    reached: dict[str, frozenset[str]] = {}
-    for model in models:
-        reached.update(_closure(model.successors))
+    reached = _reached(models)
     left = [(bare(element), label) for element, label in steps]
     result = []
     while left:
@@ -86,14 +99,10 @@ def in_order(steps: Sequence[tuple[str, str]], models: Iterable[Model]) -> list[
     return result
 
 
-def predecessors(element: str, models: Iterable[Model]) -> frozenset[str]:
-    """Give the elements that directly lead to one."""
-    return frozenset(
-        source
-        for model in models
-        for source, targets in model.successors.items()
-        if bare(element) in targets
-    )
+def ancestors(element: str, models: Iterable[Model]) -> frozenset[str]:
+    """Give the elements from which one can be reached."""
+    own = bare(element)
+    return frozenset(source for source, targets in _reached(models).items() if own in targets)
 
 
 def bare(element: str) -> str:
@@ -113,15 +122,5 @@ def _is_behind(
     return False
 
 
-def _closure(successors: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-    closure = {}
-    for start in successors:
-        found: set[str] = set()
-        ahead = list(successors[start])
-        while ahead:
-            element = ahead.pop()
-            if element not in found:
-                found.add(element)
-                ahead.extend(successors.get(element, ()))
-        closure[start] = frozenset(found)
-    return closure
+def _reached(models: Iterable[Model]) -> Mapping[str, frozenset[str]]:
+    return {source: targets for model in models for source, targets in model.reached.items()}

@@ -18,7 +18,7 @@ _NOTHING = "there is nothing to do it with"
 
 async def play(scenario: Scenario, stage: Stage) -> list[dict[str, Any]]:
     """Play all of a scenario; give one entry an action."""
-    player = _Player(stage, list(scenario.models))
+    player = Player(stage, list(scenario.models))
     deployed = await stage.deploy(scenario.models)
     if deployed is not Result.DONE:
         return [{"did": "deploy", "result": str(deployed)}]
@@ -33,7 +33,9 @@ async def play(scenario: Scenario, stage: Stage) -> list[dict[str, Any]]:
 
 
 @dataclass(slots=True)
-class _Player:
+class Player:
+    """Who acts on a stage: it remembers what its worker holds."""
+
     stage: Stage
     models: list[Model]
     hands: dict[str, list[Work]] = field(default_factory=dict)  # by topic: what was fetched

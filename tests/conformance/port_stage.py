@@ -14,7 +14,7 @@ from taskloom.ports.engine import (
     WorkflowEngine,
 )
 from taskloom.testing.play import Clock
-from tests.conformance.model import Model, predecessors
+from tests.conformance.model import Model, ancestors, bare
 from tests.conformance.stage import (
     LATE,
     IncidentSeen,
@@ -204,11 +204,11 @@ class PortStage:
         """Hold that whatever began was led to by something that had begun before."""
         began: set[tuple[str, str]] = set()
         for step in steps:
-            causes = predecessors(step.element, self._models)
+            causes = ancestors(step.element, self._models)
             assert not causes or any((step.root, cause) in began for cause in causes), (
                 f"{step.element} began before anything that leads to it."
             )
-            began.add((step.root, step.element))
+            began.add((step.root, bare(step.element)))
 
     async def _try(self, call: Callable[[], Awaitable[object]]) -> Result:
         try:

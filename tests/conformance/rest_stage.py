@@ -1,8 +1,9 @@
 """A stage on the Camunda 7 REST API: Camunda, Operaton, or whatever else speaks it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from tests.conformance.stage import (
     StepSeen,
     Work,
 )
+from tests.real.engines.engine import RealEngine
 
 _STATES = {"ACTIVE": "active", "COMPLETED": "completed"}
 _ASCENDING = {"sortOrder": "asc"}
@@ -26,9 +28,32 @@ _TRIES = 100
 """How many jobs may follow each other at one moment."""
 
 
-class RestStage:
-    """An engine at `url` that nobody else uses, with a clock that can be set.
+@asynccontextmanager
+async def real_stage(engine: RealEngine) -> AsyncIterator["RestStage"]:
+    """Give the stage of an engine that is run by hand, and leave it as empty as it was."""
+    async with httpx.AsyncClient(
+        base_url=engine.url,
+        trust_env=False,
+        verify=False,
+        timeout=30,
+    ) as client:
 
+        async def set_clock(time: datetime) -> None:
+            instant = time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            answer = await client.put(engine.clock_url, content=instant)
+            answer.raise_for_status()
+
+        stage = RestStage(client, set_clock)
+        try:
+            yield stage
+        finally:
+            await stage.clear()
+
+
+class RestStage:
+    """An engine that nobody else uses, with a clock that can be set.
+
+    `client` has the base of its API.
     Its jobs are run by this stage: timers when they are due, asynchronous ones at once.
     """
 
@@ -40,6 +65,7 @@ class RestStage:
         self._now = BEGINNING
         self._deployments: list[str] = []
         self._processes: list[str] = []
+        self._candidates: dict[str, Mapping[str, Any]] = {}  # of user tasks: they never change
 
     async def deploy(self, models: Sequence[Model]) -> Result:
         """Deploy models together."""
@@ -171,21 +197,32 @@ class RestStage:
     async def look(self) -> Scene:
         """See where everything stands."""
         instances = await self._instances()
+        root_of = {each.id: each.root for each in instances}
         steps, tasks, incidents, variables = await asyncio.gather(
-            asyncio.gather(*(self._steps(each) for each in instances)),
-            asyncio.gather(*(self._user_tasks(each) for each in instances)),
-            asyncio.gather(*(self._incidents(each) for each in instances)),
-            asyncio.gather(*(self._variables(each) for each in instances)),
+            self._get("/history/activity-instance", sortBy="occurrence", **_ASCENDING),
+            self._get("/task", sortBy="created", **_ASCENDING),
+            self._get("/incident"),
+            self._get("/history/variable-instance"),
         )
         return Scene(
             instances=instances,
-            steps=[step for several in steps for step in several],
-            user_tasks=[task for several in tasks for task in several],
-            incidents=[incident for several in incidents for incident in several],
+            steps=[
+                _step(record, root_of[record["processInstanceId"]])
+                for record in steps
+                if record["processInstanceId"] in root_of
+            ],
+            user_tasks=[await self._user_task(t, root_of[t["processInstanceId"]]) for t in tasks],
+            incidents=[
+                IncidentSeen(
+                    id=each["id"],
+                    root=root_of[each["processInstanceId"]],
+                    element=each["activityId"],
+                )
+                for each in incidents
+                if each["id"] == each["rootCauseIncidentId"]  # callers have one for it, too
+            ],
             variables={
-                each.id: found
-                for each, found in zip(instances, variables, strict=True)
-                if each.id == each.root
+                root: _variables(variables, root) for id_, root in root_of.items() if id_ == root
             },
         )
 
@@ -219,65 +256,27 @@ class RestStage:
             for each in found
         ]
 
-    async def _steps(self, instance: InstanceSeen) -> list[StepSeen]:
-        records = await self._get(
-            "/history/activity-instance",
-            processInstanceId=instance.id,
-            sortBy="occurrence",
-            **_ASCENDING,
+    async def _user_task(self, task: Mapping[str, Any], root: str) -> PersonalTask:
+        if task["id"] not in self._candidates:
+            links = await self._get(f"/task/{task['id']}/identity-links", type="candidate")
+            self._candidates[task["id"]] = {
+                "users": sorted(link["userId"] for link in links if link["userId"]),
+                "groups": sorted(link["groupId"] for link in links if link["groupId"]),
+            }
+        return PersonalTask(
+            id=task["id"],
+            root=root,
+            element=task["taskDefinitionKey"],
+            fields=_set(
+                name=task["name"],
+                description=task["description"],
+                assignee=task["assignee"],
+                formKey=task["formKey"],
+                priority=None if task["priority"] == 50 else task["priority"],
+                due=task["due"] and f"{_time(task['due']):%Y-%m-%dT%H:%M:%SZ}",
+                **self._candidates[task["id"]],
+            ),
         )
-        return [_step(record, instance.root) for record in records]
-
-    async def _user_tasks(self, instance: InstanceSeen) -> list[PersonalTask]:
-        if instance.state != "active":
-            return []
-        found = await self._get(
-            "/task", processInstanceId=instance.id, sortBy="created", **_ASCENDING
-        )
-        return [
-            PersonalTask(
-                id=task["id"],
-                root=instance.root,
-                element=task["taskDefinitionKey"],
-                fields=_set(
-                    name=task["name"],
-                    description=task["description"],
-                    assignee=task["assignee"],
-                    formKey=task["formKey"],
-                    priority=None if task["priority"] == 50 else task["priority"],
-                    due=task["due"] and f"{_time(task['due']):%Y-%m-%dT%H:%M:%SZ}",
-                    **await self._candidates(task["id"]),
-                ),
-            )
-            for task in found
-        ]
-
-    async def _candidates(self, task: str) -> Mapping[str, Any]:
-        links = await self._get(f"/task/{task}/identity-links", type="candidate")
-        return {
-            "users": sorted(link["userId"] for link in links if link["userId"]),
-            "groups": sorted(link["groupId"] for link in links if link["groupId"]),
-        }
-
-    async def _incidents(self, instance: InstanceSeen) -> list[IncidentSeen]:
-        if instance.state != "active":
-            return []
-        found = await self._get("/incident", processInstanceId=instance.id)
-        return [
-            IncidentSeen(id=each["id"], root=instance.root, element=each["activityId"])
-            for each in found
-            if each["id"] == each["rootCauseIncidentId"]  # callers have one for it, too
-        ]
-
-    async def _variables(self, instance: InstanceSeen) -> Mapping[str, Any]:
-        if instance.id != instance.root:
-            return {}
-        found = await self._get("/history/variable-instance", processInstanceId=instance.id)
-        return {
-            each["name"]: each["value"]
-            for each in sorted(found, key=lambda each: str(each["name"]))
-            if each["executionId"] == instance.id and each["state"] == "CREATED"
-        }
 
     async def _set(self, now: datetime) -> None:
         self._now = now
@@ -326,6 +325,14 @@ def _typed(variables: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _time(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
+
+
+def _variables(records: Sequence[Mapping[str, Any]], root: str) -> Mapping[str, Any]:
+    return {
+        each["name"]: each["value"]
+        for each in sorted(records, key=lambda each: str(each["name"]))
+        if each["executionId"] == root and each["state"] == "CREATED"
+    }
 
 
 def _step(record: Mapping[str, Any], root: str) -> StepSeen:

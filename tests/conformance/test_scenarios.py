@@ -10,7 +10,7 @@ import pytest
 from tests.conformance.play import play
 from tests.conformance.port_stage import PortStage
 from tests.conformance.rest_stage import RestStage
-from tests.conformance.scenario import Scenario, load, names, record
+from tests.conformance.scenario import FOLDER, Scenario, load, names, record
 
 scenarios = pytest.mark.parametrize("name", names())
 
@@ -69,3 +69,21 @@ def _judge(scenario: Scenario, trace: Any) -> None:
         assert scenario.otherwise == trace
     else:
         assert scenario.expected == trace
+
+
+def test_only_what_is_meant_to_be_is_refused() -> None:
+    """A model with a slip would be refused by all engines alike, and hold nothing."""
+    refused = {name for name in names() if load(name).expected[0]["did"] == "deploy"}
+
+    assert {name for name in names() if name.startswith("refused-")} == refused
+
+
+def test_every_model_is_played() -> None:
+    """No model is left behind without a script."""
+    played = set()
+    for name in names():
+        scenario = load(name)
+        played |= {model.name for model in scenario.models}
+        played |= {action.given["model"] for action in scenario.script if action.verb == "deploy"}
+
+    assert {path.name for path in FOLDER.glob("*.bpmn")} == played

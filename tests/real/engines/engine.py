@@ -6,7 +6,6 @@
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 
@@ -35,8 +34,8 @@ class RealEngine:
     `database` is a PostgreSQL URL (``postgresql://user@host:port/name``); by default its tables
     are in memory and end with it.
     `basic_auth` lets only `USER` with `PASSWORD` in.
-    `by_hand` is for tests that are exact about time: `set_clock` sets its clock, and its jobs are
-    run by nobody but ``POST /job/{id}/execute``.
+    `by_hand` is for tests that are exact about time: its clock is set at `clock_url`, and its jobs
+    are run by nobody but ``POST /job/{id}/execute``.
     """
 
     def __init__(
@@ -65,6 +64,14 @@ class RealEngine:
     def running(self) -> bool:
         """Whether it has been started and not been stopped."""
         return self._process is not None
+
+    @property
+    def clock_url(self) -> str:
+        """Where an engine that is run `by_hand` takes its time: ``PUT`` an instant in ISO 8601.
+
+        There its clock stands until the next one.
+        """
+        return f"http://127.0.0.1:{self._port}/clock"
 
     async def __aenter__(self) -> Self:
         """Start it."""
@@ -106,15 +113,6 @@ class RealEngine:
         if self._process is not None:
             self._process.kill()
             self._process = None
-
-    async def set_clock(self, time: datetime) -> None:
-        """Set the clock of an engine that is run `by_hand`: there it stands until the next call."""
-        async with httpx.AsyncClient(trust_env=False) as client:
-            answer = await client.put(
-                f"http://127.0.0.1:{self._port}/clock",
-                content=time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-            )
-        answer.raise_for_status()
 
     async def _start(self) -> None:
         jar = _JARS / self.kind / "engine.jar"

@@ -1,0 +1,334 @@
+"""Random models: small, well-formed, and with as much in them as the engines agree to run.
+
+Where an engine is free in what it does (which of two timers of one moment fires first, who of
+several hears a signal first), or differs on purpose, no model asks for it: timers are of different
+lengths, every catching event has a name of its own, and no token leaves an inclusive block.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+from taskloom.testing.bpmn import bpmn, timer
+from tests.conformance.model import Model
+
+PROCESS = "woven"
+CODES = ("E1", "E2")
+VARIABLES = ("u", "v", "w")
+VALUES = (0, 1, 2)
+_MAX_DEPTH = 3
+_MAX_NODES = 24
+_CONDITIONS = ("u == 1", "v &gt; 0", "u == v", "w != 2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Woven:
+    """A model, and what can be done to it from outside."""
+
+    model: Model
+    topics: dict[str, frozenset[str]]  # with the error codes that are caught there
+    messages: tuple[str, ...]
+    signals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A flow that leads nowhere yet."""
+
+    source: str
+    condition: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a block is woven in."""
+
+    depth: int = 0
+    whole: bool = False  # every token must come out of it
+    many: bool = False  # within an activity that is done several times
+    inside: bool = False  # within a sub-process
+    caught: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _Loom:
+    draw: Callable[[st.SearchStrategy[Any]], Any]
+    parts: list[str] = field(default_factory=list)  # of the scope that is being woven
+    aside: list[str] = field(default_factory=list)
+    topics: dict[str, frozenset[str]] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    signals: list[str] = field(default_factory=list)
+    nodes: int = 0
+    flows: int = 0
+    timers: int = 0
+
+    # -- threads -----------------------------------------------------------------------------
+
+    def node(self, kind: str) -> str:
+        self.nodes += 1
+        return f"{kind}_{self.nodes}"
+
+    def flow_id(self) -> str:
+        self.flows += 1
+        return f"Flow_{self.flows}"
+
+    def join(self, way: _Way, target: str) -> None:
+        head = f'<sequenceFlow id="{way.id or self.flow_id()}" sourceRef="{way.source}"'
+        inner = ""
+        if way.condition is not None:
+            inner = (
+                '<conditionExpression xsi:type="tFormalExpression">'
+                f"${{{way.condition}}}</conditionExpression>"
+            )
+        self.parts.append(f'{head} targetRef="{target}">{inner}</sequenceFlow>')
+
+    def add(self, way: _Way, xml: str, id_: str) -> _Way:
+        self.parts.append(xml)
+        self.join(way, id_)
+        return _Way(id_)
+
+    def one_of(self, *choices: Any) -> Any:
+        return self.draw(st.sampled_from(choices))
+
+    # -- blocks ------------------------------------------------------------------------------
+
+    def chain(self, way: _Way, place: _Place, most: int = 3, least: int = 1) -> _Way | None:
+        """Weave some blocks in a row; None if no token comes out of them."""
+        here: _Way | None = way
+        for _ in range(self.draw(st.integers(least, most))):
+            if here is None or self.nodes > _MAX_NODES:
+                break
+            here = self.block(here, place)
+        return here
+
+    def block(self, way: _Way, place: _Place) -> _Way | None:
+        kinds = ["external", "user", "task", "catch"]
+        if place.many:
+            kinds.remove("user")  # two of them could not be told apart
+        if place.depth < _MAX_DEPTH:
+            kinds += ["exclusive", "parallel", "guarded", "subprocess", "inclusive", "loop"]
+            kinds += ["events"]
+            kinds += [] if place.many else ["several"]
+        if not place.whole:
+            kinds += ["end"]
+        kind = self.one_of(*kinds)
+        weave: dict[str, Callable[[_Way, _Place], _Way | None]] = {
+            "external": lambda w, p: self.add(w, *self.external(p)),
+            "user": lambda w, _: self.add(w, *self.user()),
+            "task": lambda w, _: self.add(w, *self.plain()),
+            "catch": self.catch,
+            "exclusive": self.exclusive,
+            "parallel": self.parallel,
+            "inclusive": self.inclusive,
+            "loop": self.loop,
+            "guarded": self.guarded,
+            "subprocess": lambda w, p: self.add(w, *self.sub_process(p)),
+            "several": self.several,
+            "events": self.events,
+            "end": self.end,
+        }
+        return weave[kind](way, replace(place, depth=place.depth + 1))
+
+    def external(self, place: _Place, inside: str = "") -> tuple[str, str]:
+        id_ = self.node("work")
+        self.topics[id_] = place.caught
+        head = f'<serviceTask id="{id_}" camunda:type="external" camunda:topic="{id_}">'
+        return f"{head}{inside}</serviceTask>", id_
+
+    def user(self, inside: str = "") -> tuple[str, str]:
+        id_ = self.node("person")
+        return f'<userTask id="{id_}">{inside}</userTask>', id_
+
+    def plain(self) -> tuple[str, str]:
+        id_ = self.node("task")
+        return f'<task id="{id_}"/>', id_
+
+    def catch(self, way: _Way, place: _Place) -> _Way:
+        id_ = self.node("catch")
+        event = self.event(self.one_of("timer", "message", "signal"))
+        return self.add(
+            way, f'<intermediateCatchEvent id="{id_}">{event}</intermediateCatchEvent>', id_
+        )
+
+    def event(self, kind: str) -> str:
+        if kind == "timer":
+            self.timers += 1
+            return timer("timeDuration", f"PT{60 * self.one_of(1, 2) + 2 ** (self.timers % 6)}M")
+        names = self.messages if kind == "message" else self.signals
+        id_ = f"{kind}_{len(names) + 1}"
+        names.append(id_)
+        self.aside.append(f'<{kind} id="{id_}" name="{id_}"/>')
+        return f'<{kind}EventDefinition {kind}Ref="{id_}"/>'
+
+    def exclusive(self, way: _Way, place: _Place) -> _Way | None:
+        return self.conditional("exclusive", way, place)
+
+    def inclusive(self, way: _Way, place: _Place) -> _Way | None:
+        return self.conditional("inclusive", way, replace(place, whole=True))
+
+    def conditional(self, kind: str, way: _Way, place: _Place) -> _Way | None:
+        split, default = self.node(kind), self.flow_id()
+        self.add(way, f'<{kind}Gateway id="{split}" default="{default}"/>', split)
+        ways = [_Way(split, self.one_of(*_CONDITIONS)) for _ in range(self.draw(st.integers(1, 2)))]
+        return self.merge(kind, [*ways, _Way(split, id=default)], place)
+
+    def parallel(self, way: _Way, place: _Place) -> _Way | None:
+        split = self.node("parallel")
+        self.add(way, f'<parallelGateway id="{split}"/>', split)
+        ways = [_Way(split) for _ in range(self.draw(st.integers(2, 3)))]
+        return self.merge("parallel", ways, place)
+
+    def merge(self, kind: str, ways: list[_Way], place: _Place) -> _Way | None:
+        """Let each way go through a chain of its own, and bring together what comes out."""
+        ends = [end for way in ways if (end := self.chain(way, place, 2)) is not None]
+        if not ends:
+            return None
+        id_ = self.node(f"{kind}_join")
+        self.parts.append(f'<{kind}Gateway id="{id_}"/>')
+        for end in ends:
+            self.join(end, id_)
+        return _Way(id_)
+
+    def loop(self, way: _Way, place: _Place) -> _Way | None:
+        start, decision, default = self.node("again"), self.node("enough"), self.flow_id()
+        here = self.add(way, f'<exclusiveGateway id="{start}"/>', start)
+        here = self.add(here, *self.external(place))  # it decides, and keeps it from being endless
+        end = self.chain(here, replace(place, whole=True), 1)
+        if end is None:
+            return None
+        self.add(end, f'<exclusiveGateway id="{decision}" default="{default}"/>', decision)
+        self.join(_Way(decision, self.one_of(*_CONDITIONS)), start)
+        return _Way(decision, id=default)
+
+    def events(self, way: _Way, place: _Place) -> _Way | None:
+        gateway = self.node("first")
+        self.add(way, f'<eventBasedGateway id="{gateway}"/>', gateway)
+        ways = []
+        for kind in self.draw(st.permutations(["timer", "message", "signal"]))[:2]:
+            id_ = self.node("catch")
+            inner = self.event(kind)
+            xml = f'<intermediateCatchEvent id="{id_}">{inner}</intermediateCatchEvent>'
+            ways.append(self.add(_Way(gateway), xml, id_))
+        return self.merge("exclusive", ways, place)
+
+    def end(self, way: _Way, place: _Place) -> None:
+        id_ = self.node("end")
+        inner = self.one_of(
+            "", "<terminateEventDefinition/>", '<errorEventDefinition errorRef="Error_E1"/>'
+        )
+        self.add(way, f'<endEvent id="{id_}">{inner}</endEvent>', id_)
+
+    # -- scopes ------------------------------------------------------------------------------
+
+    def sub_process(self, place: _Place, inside: str = "") -> tuple[str, str]:
+        id_ = self.node("sub")
+        outer, self.parts = self.parts, []
+        handler = self.one_of(None, None, "error", "message", "timer")
+        within = replace(place, inside=True, whole=False)
+        if handler == "error":
+            within = replace(within, caught=within.caught | set(CODES))
+        self.scope(within)
+        if handler is not None:
+            self.handler(handler, replace(place, inside=True, whole=False))
+        inner, self.parts = "".join(self.parts), outer
+        return f'<subProcess id="{id_}">{inside}{inner}</subProcess>', id_
+
+    def scope(self, place: _Place) -> None:
+        start = self.node("start")
+        self.parts.append(f'<startEvent id="{start}"/>')
+        here = self.chain(_Way(start), place, least=1 if place.inside else 2)
+        if here is not None:
+            end = self.node("end")
+            self.add(here, f'<endEvent id="{end}"/>', end)
+
+    def handler(self, kind: str, place: _Place) -> None:
+        """Weave an event sub-process in."""
+        id_, start = self.node("handler"), self.node("start")
+        interrupting = "true" if kind == "error" else self.one_of("true", "false")
+        event = "<errorEventDefinition/>" if kind == "error" else self.event(kind)
+        outer, self.parts = self.parts, []
+        self.parts.append(
+            f'<startEvent id="{start}" isInterrupting="{interrupting}">{event}</startEvent>'
+        )
+        self.chain(_Way(start), replace(place, depth=_MAX_DEPTH), 2)
+        inner, self.parts = "".join(self.parts), outer
+        self.parts.append(f'<subProcess id="{id_}" triggeredByEvent="true">{inner}</subProcess>')
+
+    def guarded(self, way: _Way, place: _Place) -> _Way | None:
+        """Weave an activity with a boundary event in."""
+        kind = self.one_of("error", "timer", "message", "signal")
+        code = self.one_of(None, *CODES)
+        inner = place
+        if kind == "error":
+            inner = replace(place, caught=place.caught | (set(CODES) if code is None else {code}))
+        host = self.one_of("external", "subprocess", *([] if place.many else ["user"]))
+        xml, id_ = (
+            self.external(inner)
+            if host == "external"
+            else self.user()
+            if host == "user"
+            else self.sub_process(inner)
+        )
+        here = self.add(way, xml, id_)
+        boundary = self.node("boundary")
+        if kind == "error":
+            reference = "" if code is None else f' errorRef="Error_{code}"'
+            event, cancel = f"<errorEventDefinition{reference}/>", "true"
+        else:
+            event, cancel = self.event(kind), self.one_of("true", "false")
+        self.parts.append(
+            f'<boundaryEvent id="{boundary}" attachedToRef="{id_}" cancelActivity="{cancel}">'
+            f"{event}</boundaryEvent>"
+        )
+        aside = self.chain(_Way(boundary), place, 1)
+        if aside is None or cancel == "false":
+            return here  # what runs beside comes to its own end
+        merge = self.node("exclusive_join")
+        self.parts.append(f'<exclusiveGateway id="{merge}"/>')
+        self.join(here, merge)
+        self.join(aside, merge)
+        return _Way(merge)
+
+    def several(self, way: _Way, place: _Place) -> _Way:
+        """Weave an activity in that is done several times."""
+        sequential = self.one_of("true", "false")
+        inner = f"<loopCardinality>{self.one_of('2', '${w + 1}')}</loopCardinality>"
+        if self.draw(st.booleans()):
+            inner += "<completionCondition>${u == 2}</completionCondition>"
+        marker = (
+            f'<multiInstanceLoopCharacteristics isSequential="{sequential}">{inner}'
+            "</multiInstanceLoopCharacteristics>"
+        )
+        place = replace(place, many=True)
+        kind = self.one_of("external", "user", "subprocess")
+        if kind == "user":
+            return self.add(way, *self.user(marker))
+        if kind == "external":
+            return self.add(way, *self.external(place, marker))
+        return self.add(way, *self.sub_process(place, marker))
+
+
+@st.composite
+def models(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Woven:
+    """Draw a model."""
+    loom = _Loom(draw)
+    place = _Place()
+    handler = loom.one_of(None, None, "error", "message", "timer")
+    if handler == "error":
+        place = replace(place, caught=frozenset(CODES))
+    loom.scope(place)
+    if handler is not None:
+        loom.handler(handler, _Place(inside=True))
+    errors = [f'<error id="Error_{code}" name="{code}" errorCode="{code}"/>' for code in CODES]
+    xml = bpmn(*loom.parts, process_id=PROCESS, aside="".join([*errors, *loom.aside]))
+    head = f'<process id="{PROCESS}"'
+    lasting = xml.replace(head.encode(), f'{head} camunda:historyTimeToLive="1"'.encode())
+    return Woven(
+        model=Model(name=f"{PROCESS}.bpmn", bpmn=lasting),
+        topics=loom.topics,
+        messages=tuple(loom.messages),
+        signals=tuple(loom.signals),
+    )

@@ -1,0 +1,61 @@
+"""The embedded engine and Camunda 7 walk through random models alike.
+
+``--random-models 2000`` walks through more of them, and through others every time.
+"""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from cryptography.fernet import Fernet
+from hypothesis import HealthCheck, Phase, given, settings
+
+from taskloom.engines.embedded.engine import EmbeddedEngine
+from taskloom.store.database import Database
+from taskloom.store.sealing import Sealer
+from taskloom.testing.play import Clock
+from tests.conformance.driven import watching
+from tests.conformance.loom import Woven, models
+from tests.conformance.port_stage import PortStage
+from tests.conformance.rest_stage import real_stage
+from tests.conformance.stage import BEGINNING
+from tests.conformance.walk import Choice, choices, walk
+from tests.real.engines.engine import RealEngine
+
+FEW = 40
+
+
+def test_random_models_run_alike(
+    camunda7_engine: RealEngine, database_url: str, request: pytest.FixtureRequest
+) -> None:
+    """Whatever is done in whatever model: both engines tell the same of it."""
+    asked = request.config.getoption("--random-models")
+    tally: Counter[str] = Counter()
+
+    @settings(
+        max_examples=asked or FEW,
+        derandomize=asked is None,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(models(), choices)
+    def run_alike(woven: Woven, drawn: list[Choice]) -> None:
+        tally["actions"] += asyncio.run(_run(camunda7_engine, database_url, woven, drawn))
+
+    run_alike()
+
+    assert tally["actions"] > 3 * FEW, "The walks are too short to tell anything."
+
+
+async def _run(engine: RealEngine, url: str, woven: Woven, drawn: list[Choice]) -> int:
+    database = Database(url, sealer=Sealer([Fernet.generate_key().decode()]))
+    clock = Clock(BEGINNING)
+    try:
+        async with real_stage(engine) as real:
+            with watching() as driven:
+                ours = PortStage(EmbeddedEngine(database, now=clock), clock, driven)
+                return await walk(woven, drawn, real, ours)
+    finally:
+        await database.close()
