@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from taskloom.errors import TaskloomError
+from taskloom.ids import new_id
 from taskloom.ports.engine import (
     EngineUserTask,
     Message,
@@ -66,7 +67,6 @@ class PortStage:
         self._clock = clock
         self._watch = watch
         self._models: list[Model] = []
-        self._starts = 0
 
     async def deploy(self, models: Sequence[Model]) -> Result:
         """Deploy models under the ids of their processes, each on its own."""
@@ -81,10 +81,9 @@ class PortStage:
         self, process_id: str, business_key: str, variables: Mapping[str, Any]
     ) -> Result:
         """Start an instance by the id of its process."""
-        self._starts += 1
         request = StartRequest(
             workflow_key=process_id,
-            start_id=str(self._starts),
+            start_id=str(new_id()),
             business_key=business_key,
             variables=variables,
         )
