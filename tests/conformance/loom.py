@@ -11,23 +11,70 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from taskloom.testing.bpmn import bpmn, timer
+from taskloom.testing.bpmn import bpmn, external, flow, mapping, path, timer
 from tests.conformance.model import Model
 
 PROCESS = "woven"
 CODES = ("E1", "E2")
+LEVELS = ("X1", "X2")
 VARIABLES = ("u", "v", "w")
 VALUES = (0, 1, 2)
+ITEMS = ("x", "y")
+CALLED = "called"
 _MAX_DEPTH = 3
 _MAX_NODES = 24
 _CONDITIONS = ("u == 1", "v &gt; 0", "u == v", "w != 2")
+
+
+_FAILS = '<errorEventDefinition errorRef="Error_E1"/>'
+_DECLARED = [
+    *(f'<error id="Error_{code}" name="{code}" errorCode="{code}"/>' for code in CODES),
+    *(f'<escalation id="Escalation_{x}" name="{x}" escalationCode="{x}"/>' for x in LEVELS),
+]
+_PARAMETERS = mapping('<camunda:inputParameter name="v">${u + 1}</camunda:inputParameter>')
+_ALL = (
+    '<extensionElements><camunda:in variables="all"/><camunda:out variables="all"/>'
+    "</extensionElements>"
+)
+
+
+def _escalation(level: str) -> str:
+    reference = f' escalationRef="Escalation_{level}"' if level else ""
+    return f"<escalationEventDefinition{reference}/>"
+
+
+def _signal(name: str) -> str:
+    return f'<signalEventDefinition signalRef="{name}"/>'
+
+
+def _child() -> Model:
+    work = f"{CALLED}_work"
+    parts = [
+        '<startEvent id="called_start"/>',
+        external(work),
+        '<exclusiveGateway id="called_which" default="called_which_called_end"/>',
+        '<endEvent id="called_end"/>',
+        f'<endEvent id="called_failed">{_FAILS}</endEvent>',
+        f'<intermediateThrowEvent id="called_raise">{_escalation("X1")}</intermediateThrowEvent>',
+        path(f"called_start {work} called_which called_end"),
+        flow("called_which", "called_failed", "${u == 2}"),
+        flow("called_which", "called_raise", "${u == 1}"),
+        flow("called_raise", "called_end"),
+    ]
+    xml = bpmn(*parts, process_id=CALLED, aside="".join(_DECLARED))
+    return Model(name=f"{CALLED}.bpmn", bpmn=_lasting(xml, CALLED))
+
+
+def _lasting(xml: bytes, process_id: str) -> bytes:
+    head = f'<process id="{process_id}"'
+    return xml.replace(head.encode(), f'{head} camunda:historyTimeToLive="1"'.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Woven:
     """A model, and what can be done to it from outside."""
 
-    model: Model
+    models: tuple[Model, ...]  # the one to start, and the one that it may call
     topics: dict[str, frozenset[str]]  # with the error codes that are caught there
     messages: tuple[str, ...]
     signals: tuple[str, ...]
@@ -64,6 +111,7 @@ class _Loom:
     nodes: int = 0
     flows: int = 0
     timers: int = 0
+    called: bool = False
 
     # -- threads -----------------------------------------------------------------------------
 
@@ -105,13 +153,14 @@ class _Loom:
         return here
 
     def block(self, way: _Way, place: _Place) -> _Way | None:
-        kinds = ["external", "user", "task", "catch"]
+        kinds = ["external", "user", "task", "catch", "receive", "throw"]
         if place.many:
             kinds.remove("user")  # two of them could not be told apart
         if place.depth < _MAX_DEPTH:
             kinds += ["exclusive", "parallel", "guarded", "subprocess", "inclusive", "loop"]
             kinds += ["events"]
             kinds += [] if place.many else ["several"]
+            kinds += [] if place.many or self.called else ["call"]
         if not place.whole:
             kinds += ["end"]
         kind = self.one_of(*kinds)
@@ -120,6 +169,9 @@ class _Loom:
             "user": lambda w, _: self.add(w, *self.user()),
             "task": lambda w, _: self.add(w, *self.plain()),
             "catch": self.catch,
+            "receive": lambda w, _: self.add(w, *self.receive()),
+            "throw": self.throw,
+            "call": lambda w, p: self.add(w, *self.call(p)),
             "exclusive": self.exclusive,
             "parallel": self.parallel,
             "inclusive": self.inclusive,
@@ -135,6 +187,8 @@ class _Loom:
     def external(self, place: _Place, inside: str = "") -> tuple[str, str]:
         id_ = self.node("work")
         self.topics[id_] = place.caught
+        if self.one_of(False, False, True):
+            inside = _PARAMETERS + inside
         head = f'<serviceTask id="{id_}" camunda:type="external" camunda:topic="{id_}">'
         return f"{head}{inside}</serviceTask>", id_
 
@@ -146,6 +200,23 @@ class _Loom:
         id_ = self.node("task")
         return f'<task id="{id_}"/>', id_
 
+    def receive(self) -> tuple[str, str]:
+        id_, name = self.node("receive"), self.named("message")
+        return f'<receiveTask id="{id_}" messageRef="{name}"/>', id_
+
+    def call(self, place: _Place) -> tuple[str, str]:
+        self.called = True
+        id_ = self.node("call")
+        self.topics[f"{CALLED}_work"] = place.caught
+        return f'<callActivity id="{id_}" calledElement="{CALLED}">{_ALL}</callActivity>', id_
+
+    def throw(self, way: _Way, place: _Place) -> _Way:
+        id_ = self.node("throw")
+        inner = self.one_of("", *map(_escalation, LEVELS), *map(_signal, self.signals))
+        return self.add(
+            way, f'<intermediateThrowEvent id="{id_}">{inner}</intermediateThrowEvent>', id_
+        )
+
     def catch(self, way: _Way, place: _Place) -> _Way:
         id_ = self.node("catch")
         event = self.event(self.one_of("timer", "message", "signal"))
@@ -153,15 +224,25 @@ class _Loom:
             way, f'<intermediateCatchEvent id="{id_}">{event}</intermediateCatchEvent>', id_
         )
 
-    def event(self, kind: str) -> str:
+    def event(self, kind: str, *, again: bool = False) -> str:
+        """Make what an event waits for; a timer comes `again` where its event may."""
+        if kind == "escalation":
+            return _escalation(self.one_of("", *LEVELS))
         if kind == "timer":
             self.timers += 1
-            return timer("timeDuration", f"PT{60 * self.one_of(1, 2) + 2 ** (self.timers % 6)}M")
+            length = f"PT{60 * self.one_of(1, 2) + 2 ** (self.timers % 6)}M"
+            if again and self.draw(st.booleans()):
+                return timer("timeCycle", f"R2/{length}")
+            return timer("timeDuration", length)
+        return f'<{kind}EventDefinition {kind}Ref="{self.named(kind)}"/>'
+
+    def named(self, kind: str) -> str:
+        """Declare a message or signal that nobody else waits for."""
         names = self.messages if kind == "message" else self.signals
         id_ = f"{kind}_{len(names) + 1}"
         names.append(id_)
         self.aside.append(f'<{kind} id="{id_}" name="{id_}"/>')
-        return f'<{kind}EventDefinition {kind}Ref="{id_}"/>'
+        return id_
 
     def exclusive(self, way: _Way, place: _Place) -> _Way | None:
         return self.conditional("exclusive", way, place)
@@ -217,7 +298,11 @@ class _Loom:
     def end(self, way: _Way, place: _Place) -> None:
         id_ = self.node("end")
         inner = self.one_of(
-            "", "<terminateEventDefinition/>", '<errorEventDefinition errorRef="Error_E1"/>'
+            "",
+            "<terminateEventDefinition/>",
+            _FAILS,
+            *map(_escalation, LEVELS),
+            *map(_signal, self.signals),
         )
         self.add(way, f'<endEvent id="{id_}">{inner}</endEvent>', id_)
 
@@ -226,7 +311,7 @@ class _Loom:
     def sub_process(self, place: _Place, inside: str = "") -> tuple[str, str]:
         id_ = self.node("sub")
         outer, self.parts = self.parts, []
-        handler = self.one_of(None, None, "error", "message", "timer")
+        handler = self.one_of(None, None, "error", "message", "timer", "escalation", "signal")
         within = replace(place, inside=True, whole=False)
         if handler == "error":
             within = replace(within, caught=within.caught | set(CODES))
@@ -248,7 +333,8 @@ class _Loom:
         """Weave an event sub-process in."""
         id_, start = self.node("handler"), self.node("start")
         interrupting = "true" if kind == "error" else self.one_of("true", "false")
-        event = "<errorEventDefinition/>" if kind == "error" else self.event(kind)
+        again = interrupting == "false"
+        event = "<errorEventDefinition/>" if kind == "error" else self.event(kind, again=again)
         outer, self.parts = self.parts, []
         self.parts.append(
             f'<startEvent id="{start}" isInterrupting="{interrupting}">{event}</startEvent>'
@@ -259,26 +345,20 @@ class _Loom:
 
     def guarded(self, way: _Way, place: _Place) -> _Way | None:
         """Weave an activity with a boundary event in."""
-        kind = self.one_of("error", "timer", "message", "signal")
+        kind = self.one_of("error", "timer", "message", "signal", "escalation")
         code = self.one_of(None, *CODES)
         inner = place
         if kind == "error":
             inner = replace(place, caught=place.caught | (set(CODES) if code is None else {code}))
-        host = self.one_of("external", "subprocess", *([] if place.many else ["user"]))
-        xml, id_ = (
-            self.external(inner)
-            if host == "external"
-            else self.user()
-            if host == "user"
-            else self.sub_process(inner)
-        )
+        xml, id_ = self.host(inner, scoped=kind == "escalation")
         here = self.add(way, xml, id_)
         boundary = self.node("boundary")
         if kind == "error":
             reference = "" if code is None else f' errorRef="Error_{code}"'
             event, cancel = f"<errorEventDefinition{reference}/>", "true"
         else:
-            event, cancel = self.event(kind), self.one_of("true", "false")
+            cancel = self.one_of("true", "false")
+            event = self.event(kind, again=cancel == "false")
         self.parts.append(
             f'<boundaryEvent id="{boundary}" attachedToRef="{id_}" cancelActivity="{cancel}">'
             f"{event}</boundaryEvent>"
@@ -292,14 +372,35 @@ class _Loom:
         self.join(aside, merge)
         return _Way(merge)
 
+    def host(self, place: _Place, *, scoped: bool) -> tuple[str, str]:
+        """Make an activity for a boundary event; what is `scoped` comes from within one."""
+        kinds = ["subprocess"]
+        kinds += [] if place.many or self.called else ["call"]
+        kinds += [] if scoped else ["external", "receive"]
+        kinds += [] if scoped or place.many else ["user"]
+        match self.one_of(*kinds):
+            case "external":
+                return self.external(place)
+            case "receive":
+                return self.receive()
+            case "user":
+                return self.user()
+            case "call":
+                return self.call(place)
+            case _:
+                return self.sub_process(place)
+
     def several(self, way: _Way, place: _Place) -> _Way:
         """Weave an activity in that is done several times."""
         sequential = self.one_of("true", "false")
-        inner = f"<loopCardinality>{self.one_of('2', '${w + 1}')}</loopCardinality>"
+        number = self.one_of("2", "${w + 1}", None)
+        collection = ' camunda:collection="items" camunda:elementVariable="item"'
+        inner = "" if number is None else f"<loopCardinality>{number}</loopCardinality>"
         if self.draw(st.booleans()):
             inner += "<completionCondition>${u == 2}</completionCondition>"
         marker = (
-            f'<multiInstanceLoopCharacteristics isSequential="{sequential}">{inner}'
+            f'<multiInstanceLoopCharacteristics isSequential="{sequential}"'
+            f"{collection if number is None else ''}>{inner}"
             "</multiInstanceLoopCharacteristics>"
         )
         place = replace(place, many=True)
@@ -316,18 +417,15 @@ def models(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Woven:
     """Draw a model."""
     loom = _Loom(draw)
     place = _Place()
-    handler = loom.one_of(None, None, "error", "message", "timer")
+    handler = loom.one_of(None, None, "error", "message", "timer", "escalation", "signal")
     if handler == "error":
         place = replace(place, caught=frozenset(CODES))
     loom.scope(place)
     if handler is not None:
         loom.handler(handler, _Place(inside=True))
-    errors = [f'<error id="Error_{code}" name="{code}" errorCode="{code}"/>' for code in CODES]
-    xml = bpmn(*loom.parts, process_id=PROCESS, aside="".join([*errors, *loom.aside]))
-    head = f'<process id="{PROCESS}"'
-    lasting = xml.replace(head.encode(), f'{head} camunda:historyTimeToLive="1"'.encode())
+    xml = bpmn(*loom.parts, process_id=PROCESS, aside="".join([*_DECLARED, *loom.aside]))
     return Woven(
-        model=Model(name=f"{PROCESS}.bpmn", bpmn=lasting),
+        models=(Model(name=f"{PROCESS}.bpmn", bpmn=_lasting(xml, PROCESS)), _child()),
         topics=loom.topics,
         messages=tuple(loom.messages),
         signals=tuple(loom.signals),

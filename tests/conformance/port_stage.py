@@ -199,6 +199,10 @@ class PortStage:
             variables={root: dict(sorted(self._watch.variables(root).items())) for root in roots},
         )
 
+    async def clear(self) -> None:
+        """Leave nothing that runs."""
+        await self._engine.delete_instances(list(self._watch.roots), "the play is over")
+
     def _check_order(self, steps: Sequence[StepSeen]) -> None:
         """Hold that whatever began was led to by something that had begun before."""
         began: set[tuple[str, str]] = set()

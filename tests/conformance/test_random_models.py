@@ -52,10 +52,11 @@ def test_random_models_run_alike(
 async def _run(engine: RealEngine, url: str, woven: Woven, drawn: list[Choice]) -> int:
     database = Database(url, sealer=Sealer([Fernet.generate_key().decode()]))
     clock = Clock(BEGINNING)
-    try:
-        async with real_stage(engine) as real:
-            with watching() as driven:
-                ours = PortStage(EmbeddedEngine(database, now=clock), clock, driven)
+    with watching() as driven:
+        ours = PortStage(EmbeddedEngine(database, now=clock), clock, driven)
+        try:
+            async with real_stage(engine) as real:
                 return await walk(woven, drawn, real, ours)
-    finally:
-        await database.close()
+        finally:
+            await ours.clear()
+            await database.close()

@@ -6,8 +6,10 @@ from typing import Any
 
 import yaml
 from hypothesis import strategies as st
+from lxml import etree
 
-from tests.conformance.loom import PROCESS, VALUES, VARIABLES, Woven
+from tests.conformance.loom import ITEMS, PROCESS, VALUES, VARIABLES, Woven
+from tests.conformance.model import Model
 from tests.conformance.play import Player
 from tests.conformance.scenario import Action
 from tests.conformance.stage import Result, Scene, Stage
@@ -15,6 +17,8 @@ from tests.conformance.trace import describe
 
 MOST = 12
 """How many actions a walk has at most, the start not counted."""
+
+_NOTHING = dict.fromkeys(VARIABLES, 0)
 
 
 class Disagreement(AssertionError):
@@ -48,14 +52,14 @@ async def walk(woven: Woven, drawn: Sequence[Choice], real: Stage, ours: Stage) 
     Raises `Disagreement` at the first action that leads to different things.
     """
     script: list[Action] = []
-    players = [Player(stage, [woven.model]) for stage in (real, ours)]
-    deployed = [await stage.deploy([woven.model]) for stage in (real, ours)]
+    players = [Player(stage, list(woven.models)) for stage in (real, ours)]
+    deployed = [await stage.deploy(woven.models) for stage in (real, ours)]
     _compare(woven, script, deployed)
     if deployed[0] is not Result.DONE:
-        raise Disagreement(f"Neither engine takes this model:\n{woven.model.bpmn.decode()}")
+        raise Disagreement(f"Neither engine takes this model:\n{_pretty(woven.models[0])}")
     scenes = [Scene(), Scene()]
     action: Action | None = Action(
-        verb="start", given={"variables": dict.fromkeys(VARIABLES, 0) | drawn[0].variables}
+        verb="start", given={"variables": {"items": list(ITEMS), **_NOTHING, **drawn[0].variables}}
     )
     for choice in drawn:
         if action is None:
@@ -65,14 +69,10 @@ async def walk(woven: Woven, drawn: Sequence[Choice], real: Stage, ours: Stage) 
         for at, player in enumerate(players):
             answer = await player.act(action, scenes[at])
             after = await player.stage.look()
-            told.append({**answer, **_unordered(describe(scenes[at], after, [woven.model]))})
+            told.append({**answer, **_unordered(describe(scenes[at], after, woven.models))})
             scenes[at] = after
         _compare(woven, script, told)
         action = _next(woven, scenes[0], choice)
-    for at, player in enumerate(players):
-        for instance in scenes[at].instances:
-            if instance.state == "active" and instance.id == instance.root:
-                await player.stage.delete(instance.id)
     return len(script)
 
 
@@ -104,10 +104,9 @@ def _next(woven: Woven, scene: Scene, choice: Choice) -> Action | None:
         elif element.startswith("person_"):
             offer("user", element=element, variables=choice.variables)
             offer("user", element=element, variables=choice.variables)
-    for name in woven.messages:
-        offer("message", name=name, variables=choice.variables)
-    for name in woven.signals:
-        offer("signal", name=name, variables=choice.variables)
+    for verb, heard in (("message", woven.messages), ("signal", woven.signals)):
+        if heard:
+            offer(verb, name=heard[choice.which % len(heard)], variables=choice.variables)
     offer("elapse", span="PT1H")
     offer("elapse", span="PT3H")
     return possible[choice.which % len(possible)]()
@@ -119,10 +118,16 @@ def _compare(woven: Woven, script: Sequence[Action], told: Sequence[Any]) -> Non
     real, ours = (_yaml(each) for each in told)
     lines = [{action.verb: dict(action.given)} for action in script]
     raise Disagreement(
-        f"The engines disagree.\n# {PROCESS}.bpmn\n{woven.model.bpmn.decode()}\n"
+        f"The engines disagree.\n# {PROCESS}.bpmn\n{_pretty(woven.models[0])}\n"
         f"# {PROCESS}.yaml\n{_yaml({'about': 'Found at random.', 'script': lines})}\n"
         f"# on the real engine\n{real}\n# on ours\n{ours}"
     )
+
+
+def _pretty(model: Model) -> str:
+    root = etree.fromstring(model.bpmn)
+    etree.indent(root)
+    return etree.tostring(root, encoding="unicode")
 
 
 def _yaml(value: Any) -> str:
