@@ -53,13 +53,16 @@ async def _until_another_answers(database: Database, folder: Path, killed: int) 
 
 
 async def test_a_port_in_the_environment_is_not_its_own(
-    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PGPORT, which tells where another server listens, does not lead away from it."""
+    """PGPORT, which tells where another server listens, leads nobody away from it."""
     monkeypatch.setenv("PGPORT", "1")
+    server = EmbeddedPostgres(tmp_path / "postgres", SETTINGS)
+    await server.start()
     database = Database(server.url)
     await database.ping()
     await database.close()
+    await server.stop()
 
 
 async def test_a_killed_server_is_started_again(server: EmbeddedPostgres, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from taskloom.errors import Permanent, Unavailable
 log = structlog.get_logger()
 
 _SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes, the socket's own name included
-_PORT = "5432"
+_PORT = 5432
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 _LOOK_SECONDS = 0.5
@@ -43,6 +43,7 @@ class EmbeddedPostgres:
         self._folder = folder.absolute()
         self._data = self._folder / "data"
         self._settings = settings or {}
+        self._port = int(self._settings.get("port", _PORT))  # in the socket's name, too
         self._socket_folder = _socket_folder(self._folder)
         self._server: subprocess.Popen[bytes] | None = None  # if this process started it
 
@@ -54,8 +55,7 @@ class EmbeddedPostgres:
     def url_of(self, database: str) -> str:
         """Give the URL of another database on this server."""
         host = quote(str(self._socket_folder), safe="")
-        port = self._settings.get("port", _PORT)  # in the socket's name, too
-        return f"postgresql+psycopg://taskloom@/{database}?host={host}&port={port}"
+        return f"postgresql+psycopg://taskloom@/{database}?host={host}&port={self._port}"
 
     async def start(self) -> None:
         """Make the cluster if there is none, start the server if it does not run."""
@@ -128,6 +128,7 @@ class EmbeddedPostgres:
         self._socket_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         options = {
             "listen_addresses": "",
+            "port": str(self._port),
             "unix_socket_directories": str(self._socket_folder),
             "unix_socket_permissions": "0700",
             "max_connections": "100",
@@ -161,18 +162,24 @@ class EmbeddedPostgres:
 
     async def _answers(self) -> bool:
         try:
-            connection = await psycopg.AsyncConnection.connect(
-                host=str(self._socket_folder), user="taskloom", dbname="postgres", connect_timeout=5
-            )
+            connection = await self._connect()
         except psycopg.OperationalError:
             return False
         await connection.close()
         return True
 
+    async def _connect(self) -> psycopg.AsyncConnection:
+        return await psycopg.AsyncConnection.connect(
+            host=str(self._socket_folder),
+            port=self._port,
+            user="taskloom",
+            dbname="postgres",
+            connect_timeout=5,
+            autocommit=True,
+        )
+
     async def _create_database(self) -> None:
-        async with await psycopg.AsyncConnection.connect(
-            host=str(self._socket_folder), user="taskloom", dbname="postgres", autocommit=True
-        ) as connection:
+        async with await self._connect() as connection:
             found = await connection.execute("SELECT 1 FROM pg_database WHERE datname = 'taskloom'")
             if await found.fetchone() is None:
                 with contextlib.suppress(psycopg.errors.DuplicateDatabase):
