@@ -224,7 +224,8 @@ async def test_the_javascript_worker_pays_an_order(shop: Shop, node: str) -> Non
         await worker.wait()
 
     assert "Confirm R7" == person["name"]
-    assert {"number": 7, "at": ["pay-order"], "to": None} == variables["details"]["value"]
+    receipt = {"number": 7, "at": ["pay-order"], "for": task["id"]}
+    assert receipt == variables["details"]["value"]
 
 
 async def test_a_topic_that_a_worker_fetches_counts_as_served(shop: Shop) -> None:

@@ -16,7 +16,7 @@ const client = new Client({
 client.on("poll:error", (error) => console.error(error));
 client.subscribe("pay-order", async ({ task, taskService }) => {
   await taskService.extendLock(task, 60000);
-  const receipt = { number: 7, at: [task.topicName], to: task.variables.get("to") };
+  const receipt = { number: 7, at: [task.topicName], for: task.variables.get("taskId") };
   const variables = new Variables().setAll({ receipt: "R7", details: receipt });
   await taskService.complete(task, variables);
 });
