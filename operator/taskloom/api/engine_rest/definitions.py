@@ -78,8 +78,7 @@ async def list_deployments(call: Call) -> Response:
 async def get(call: Call) -> Response:
     """Show a definition."""
     row = await _find(call)
-    workflows = await _workflows(call)
-    return answer(shapes.definition(row, workflows.get(row.workflow_key)))
+    return answer(shapes.definition(row, await _workflow(call, row.workflow_key)))
 
 
 async def get_xml(call: Call) -> Response:
@@ -98,7 +97,7 @@ async def start(call: Call) -> Response:
     row = await _find(call)
     doing = f"Cannot instantiate process definition {row.id}"
     variables = read_variables(body.get("variables"), doing=doing)
-    workflow = (await _workflows(call)).get(row.workflow_key)
+    workflow = await _workflow(call, row.workflow_key)
     if workflow is None:
         raise _no_key(row.workflow_key)
     try:
@@ -143,6 +142,11 @@ async def _find(call: Call) -> DefinitionRow:
         message = f"No matching definition with id {call.id}"
         raise Fault(404, "InvalidRequestException", message, 0)
     raise _no_key(key)
+
+
+async def _workflow(call: Call, key: str) -> Workflow | None:
+    async with call.flow.workflows.begin() as tx:
+        return await tx.workflows.by_key(key)
 
 
 async def _workflows(call: Call) -> Mapping[str, Workflow]:
