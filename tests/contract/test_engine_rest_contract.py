@@ -19,7 +19,11 @@ PERSON = (
     ' camunda:formKey="f" camunda:dueDate="2030-01-02T03:04:05">'
     "<documentation>why</documentation></userTask>"
 )
-INPUT = mapping('<camunda:inputParameter name="loc">x</camunda:inputParameter>')
+INPUT = mapping('<camunda:inputParameter name="loc">x</camunda:inputParameter>').replace(
+    "</extensionElements>",
+    '<camunda:properties><camunda:property name="p" value="v"/></camunda:properties>'
+    "</extensionElements>",
+)
 CAUGHT = (
     '<boundaryEvent id="oops" attachedToRef="a"><errorEventDefinition errorRef="E"/>'
     "</boundaryEvent>"
@@ -191,7 +195,7 @@ async def _external_tasks(talk: Talk, instance: str) -> str:
         await talk.call("POST", "/external-task/fetchAndLock", sent)
     [task] = await talk.fetch("w", businessKey="k")
     for topic in (
-        {"variables": ["t", "loc", "none"]},
+        {"variables": ["t", "loc", "none"], "includeExtensionProperties": True},
         {"processDefinitionKeyIn": ["nope"]},
         {"processVariables": {"n": 2}},
     ):
@@ -271,6 +275,11 @@ async def _history(talk: Talk, instance: str) -> None:
     await talk.call("DELETE", f"/process-instance/{started['id']}")
     await talk.call("DELETE", f"/process-instance/{started['id']}")
     await talk.call("GET", f"/history/process-instance/{started['id']}")
+    await talk.call(
+        "GET",
+        "/history/activity-instance",
+        params={"processDefinitionKey": "order", "sortBy": "activityId", "sortOrder": "asc"},
+    )
 
 
 async def _messages(talk: Talk) -> None:
@@ -336,7 +345,8 @@ def _unlike(theirs: Any, ours: Any, where: str) -> list[str]:
     if (ours is None and name in NOT_HERE) or (theirs is None and name in ONLY_HERE):
         return []
     same = isinstance(theirs, type(ours)) and (
-        name not in {"type", "value", "activityId", "activityType", "state", "count", "businessKey"}
+        name
+        not in {"type", "value", "activityId", "activityType", "state", "p", "count", "businessKey"}
         or theirs == ours
     )
     return [] if same else [f"{where} {theirs!r} is {ours!r}"]

@@ -27,6 +27,7 @@ class TopicRequest:
     definition_ids: tuple[str, ...] | None = None
     workflow_keys: tuple[str, ...] | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
+    properties: bool = False  # whether the model's own properties of the task are wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class WorkItem:
     error_details: str | None
     variables: Mapping[str, Any] = field(default_factory=dict)
     local: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
     request: int = 0
 
 
@@ -117,6 +119,7 @@ class ActivityRow:
     state: str  # active | completed | cancelled
     started_at: datetime
     ended_at: datetime | None
+    event: str | None = None  # of an event: timer, message, error, … ; None for a plain one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,6 +178,7 @@ def _wanted(topic: Mapping[str, Any]) -> Wanted | None:
         definition_ids=_either(topic, "processDefinitionId", "processDefinitionIdIn"),
         workflow_keys=_either(topic, "processDefinitionKey", "processDefinitionKeyIn"),
         variables=having,
+        properties=bool(topic.get("includeExtensionProperties")),
     )
     if topic.get("tenantIdIn"):
         return None

@@ -25,7 +25,42 @@ _ENDINGS = {
     InstanceState.COMPLETED: "COMPLETED",
     InstanceState.TERMINATED: "EXTERNALLY_TERMINATED",
 }
-_ACTIVITY_TYPES = {"endEvent": "noneEndEvent"}
+# How Camunda calls events, by element and the kind of event (None: a plain one)
+_EVENTS: Mapping[str, Mapping[str | None, str]] = {
+    "startEvent": {
+        "timer": "startTimerEvent",
+        "message": "messageStartEvent",
+        "signal": "signalStartEvent",
+        "escalation": "escalationStartEvent",
+        "error": "errorStartEvent",
+    },
+    "intermediateCatchEvent": {
+        "timer": "intermediateTimer",
+        "message": "intermediateMessageCatch",
+        "signal": "intermediateSignalCatch",
+    },
+    "intermediateThrowEvent": {
+        None: "intermediateNoneThrowEvent",
+        "message": "intermediateMessageThrowEvent",
+        "signal": "intermediateSignalThrow",
+        "escalation": "intermediateEscalationThrowEvent",
+    },
+    "boundaryEvent": {
+        "timer": "boundaryTimer",
+        "message": "boundaryMessage",
+        "signal": "boundarySignal",
+        "error": "boundaryError",
+        "escalation": "boundaryEscalation",
+    },
+    "endEvent": {
+        None: "noneEndEvent",
+        "message": "messageEndEvent",
+        "signal": "signalEndEvent",
+        "error": "errorEndEvent",
+        "escalation": "escalationEndEvent",
+        "terminate": "terminateEndEvent",
+    },
+}
 
 
 def business_key(place: Place) -> str | None:
@@ -63,7 +98,7 @@ def fetched_item(item: WorkItem, variables: Mapping[str, Any], *, plain: bool) -
     return work_item(item) | {
         "errorDetails": item.error_details,
         "variables": write_variables(variables, plain=plain),
-        "extensionProperties": {},
+        "extensionProperties": item.properties,
     }
 
 
@@ -186,7 +221,7 @@ def activity(row: ActivityRow) -> Json:
         "parentActivityInstanceId": row.place.instance_id,
         "activityId": row.element_id,
         "activityName": row.name,
-        "activityType": _ACTIVITY_TYPES.get(row.element_type, row.element_type),
+        "activityType": _EVENTS.get(row.element_type, {}).get(row.event, row.element_type),
         "processDefinitionKey": row.place.workflow_key,
         "processDefinitionId": row.place.definition_id,
         "processInstanceId": row.place.instance_id,

@@ -1,10 +1,12 @@
 """The embedded engine's face towards its own clients: foreign workers, and lists of everything."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from taskloom.engines.embedded import foreign, incidents, listing, records
+from taskloom.engines.embedded.annotations import Annotations, read_annotations
 from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.engines.embedded.scopes import visible_variables
 from taskloom.ports.engine import Outcome, Transaction
@@ -23,6 +25,7 @@ from taskloom.store.database import Database
 from taskloom.store.driver import run
 
 Row = TypeVar("Row")
+_KEPT = 256
 
 
 class EmbeddedHost:
@@ -38,6 +41,7 @@ class EmbeddedHost:
         self._engine = engine
         self._database = database
         self._now = now
+        self._annotated: dict[str, Annotations] = {}
 
     # -- work --------------------------------------------------------------------------------
 
@@ -48,9 +52,13 @@ class EmbeddedHost:
         if not requests or limit < 1:
             return []
         async with self._database.at_once() as tx:
-            return await foreign.fetch(
+            items = await foreign.fetch(
                 tx.connection, requests, worker_id, limit=limit, newest=newest, now=self._now()
             )
+        return [
+            await self._with_properties(item) if requests[item.request].properties else item
+            for item in items
+        ]
 
     async def due(self, topics: Sequence[str]) -> Mapping[str, datetime]:
         """Tell when the next task of each of these topics is due."""
@@ -194,11 +202,34 @@ class EmbeddedHost:
 
     async def activity_rows(self, query: Query) -> Sequence[ActivityRow]:
         """List what happened."""
-        return await self._list(Kind.ACTIVITY, query, listing.to_activity)
+        rows = await self._list(Kind.ACTIVITY, query, listing.to_activity)
+        models = {
+            id_: await self._annotations(id_) for id_ in {row.place.definition_id for row in rows}
+        }
+        return [
+            replace(row, event=models[row.place.definition_id].events.get(row.element_id))
+            for row in rows
+        ]
 
     async def incident_rows(self, query: Query) -> Sequence[IncidentRow]:
         """List open incidents."""
         return await self._list(Kind.INCIDENT, query, listing.to_incident)
+
+    async def _with_properties(self, item: WorkItem) -> WorkItem:
+        annotations = await self._annotations(item.place.definition_id)
+        return replace(item, properties=annotations.properties.get(item.element_id, {}))
+
+    async def _annotations(self, definition_id: str) -> Annotations:
+        """Give a model's annotations; none of one that was removed."""
+        known = self._annotated.get(definition_id)
+        if known is None:
+            bpmn = await self.model(definition_id)
+            if bpmn is None:
+                return Annotations()
+            if len(self._annotated) >= _KEPT:
+                self._annotated.clear()
+            known = self._annotated[definition_id] = read_annotations(bpmn)
+        return known
 
     async def _list(self, kind: Kind, query: Query, read: Callable[[Any], Row]) -> Sequence[Row]:
         async with self._database.at_once() as tx:
