@@ -248,6 +248,33 @@ async def test_local_variables_alone(rest: httpx.AsyncClient) -> None:
     assert {"own": {"type": "String", "value": "1", "valueInfo": {}}} == task["variables"]
 
 
+async def test_properties_of_the_element_come_where_they_are_asked_for(
+    rest: httpx.AsyncClient, door: EmbeddedDoor
+) -> None:
+    """What the modeller noted for workers is theirs to read."""
+    noted = (
+        '<extensionElements><camunda:properties><camunda:property name="queue" value="fast"/>'
+        "</camunda:properties></extensionElements>"
+    )
+    model = bpmn(
+        '<startEvent id="s"/>',
+        external("noted", inside=noted),
+        '<endEvent id="e"/>',
+        path("s noted e"),
+        process_id="notes",
+    )
+    await create_workflow(door.flow, Draft(name="Noted", bpmn=model.decode()))
+    await start(rest, "notes")
+    await start(rest, "notes")
+    [one, other] = [
+        (await fetch(rest, "noted", max=1, includeExtensionProperties=asked))[0]
+        for asked in (True, False)
+    ]
+
+    assert {"queue": "fast"} == one["extensionProperties"]
+    assert {} == other["extensionProperties"]
+
+
 async def test_the_oldest_or_the_newest_comes_first(rest: httpx.AsyncClient) -> None:
     """Sorting by the time of creation is kept, in either direction."""
     for key in "abc":
