@@ -306,6 +306,40 @@ class EventsContract:
         assert 1 == await play.tell("signal-1")
         assert "c" == (await play.fetch_one("c")).topic
 
+    async def test_signal_interrupts_its_own_thrower(self, play: Play) -> None:
+        """As on Camunda an event sub-process takes over at once; the thrower goes no further."""
+        instance = await play.start(
+            START,
+            '<parallelGateway id="p"/>',
+            external("a"),
+            throw_event("t", SIGNAL),
+            external("b"),
+            path("s p a"),
+            path("p t b"),
+            handler("h", SIGNAL, external("c"), path("start-h c")),
+            aside=BESIDE,
+        )
+
+        assert ["c"] == await play.open()
+        assert {("a", "cancelled"), ("t", "cancelled")} <= set(await play.steps(instance))
+
+    async def test_signal_of_the_last_end_begins_what_hears_it(self, play: Play) -> None:
+        """The process goes on with its event sub-process; who waited is told once."""
+        end = '<endEvent id="e">' + SIGNAL + "</endEvent>"
+        instance = await play.start(
+            START,
+            external("a"),
+            end,
+            path("s a e"),
+            handler("h", SIGNAL, external("b"), path("start-h b"), interrupting=False),
+            aside=BESIDE,
+        )
+        await play.do("a")
+        assert InstanceState.ACTIVE == await play.state(instance)
+        await play.do("b")
+
+        assert InstanceState.COMPLETED == await play.state(instance)
+
     async def test_signal_boundary_interrupts(self, play: Play) -> None:
         """A signal cancels its activity; the second of two at once finds it gone."""
         await play.start(

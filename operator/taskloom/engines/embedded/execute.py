@@ -99,15 +99,11 @@ class _Walk:
 
     def _walk(self) -> None:
         while self._tokens.ahead:
-            ahead = self._tokens.ahead.pop()
-            element = ahead.element if isinstance(ahead, Fire) else ahead.node
+            token = self._tokens.ahead.pop()
             self._steps += 1
             if self._steps > self._max_steps:
-                raise _endless(element, self._max_steps)
-            if isinstance(ahead, Fire):
-                self._take_up(ahead)
-            else:
-                self._enter(self._process.nodes[element], ahead)
+                raise _endless(token.node, self._max_steps)
+            self._enter(self._process.nodes[token.node], token)
 
     # -- taking up ---------------------------------------------------------------------------
 
@@ -287,8 +283,21 @@ class _Walk:
             case model.Escalation(code=code):
                 return self._escalate(code, scope)
             case model.Signal() as signal:
-                return tell(self._tokens, node, signal, at, scope)
+                return self._tell(node, signal, at, scope)
         return False
+
+    def _tell(self, node: model.Node, signal: model.Signal, at: str, scope: str) -> bool:
+        """Tell a signal; who waits in the instance hears it at once, as on Camunda.
+
+        He goes on when the thrower has gone its way, unless he interrupts it.
+        """
+        own = Token(node.id, scope)
+        self._tokens.ahead.append(own)  # whatever interrupts the thrower takes its token away
+        for fire in tell(self._tokens, node, signal, at):
+            self._take_up(fire)
+        interrupted = not any(token is own for token in self._tokens.ahead)
+        self._tokens.ahead = [token for token in self._tokens.ahead if token is not own]
+        return interrupted
 
     def _throw(self, thrown: Thrown, at: str) -> bool:
         return throw(self._tokens, self._callers, thrown, at)

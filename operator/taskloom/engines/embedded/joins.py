@@ -2,7 +2,7 @@
 
 from taskloom.engines.embedded.model import Inclusive, Node
 from taskloom.engines.embedded.state import Activity
-from taskloom.engines.embedded.tokens import Token, Tokens
+from taskloom.engines.embedded.tokens import Tokens
 
 
 def waiting_at(node: Node, scope: str, tokens: Tokens) -> list[Activity]:
@@ -15,9 +15,7 @@ def can_be_reached(node: Node, scope: str, tokens: Tokens) -> bool:
     assert isinstance(node.work, Inclusive)
     feeders = node.work.feeders
     return any(
-        isinstance(token, Token)
-        and token.scope == scope
-        and (token.node == node.id or token.node in feeders)
+        token.scope == scope and (token.node == node.id or token.node in feeders)
         for token in tokens.ahead
     ) or any(
         a.parent == scope and a.element != node.id and a.element in feeders

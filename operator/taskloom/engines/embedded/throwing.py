@@ -9,7 +9,7 @@ from taskloom.engines.embedded.evaluation import evaluate_text, map_variables
 from taskloom.engines.embedded.events import ErrorEvent, EscalationEvent
 from taskloom.engines.embedded.state import ROOT, Fire, NewSignal, Thrown
 from taskloom.engines.embedded.tokens import Tokens
-from taskloom.engines.embedded.waiting import Wait, hears, waits_of
+from taskloom.engines.embedded.waiting import hears, waits_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,38 +56,17 @@ def escalate(tokens: Tokens, callers: Callers, code: str, at: str) -> bool:
     return bool(interrupts)
 
 
-def tell(tokens: Tokens, node: model.Node, signal: model.Signal, at: str, scope: str) -> bool:
-    """Tell a signal, computed in `at` and thrown in `scope`; True if that interrupts the thrower.
-
-    As on Camunda, who waits in the same instance hears it at once: what is interrupted is so now,
-    but goes on when the thrower has gone its way.
-    """
+def tell(tokens: Tokens, node: model.Node, signal: model.Signal, at: str) -> list[Fire]:
+    """Tell a signal to all who wait for it; give what it leads to in the instance itself."""
     name = evaluate_text(signal.name, tokens.place(at, node)) or ""
     everywhere = tokens.scopes.everywhere(at, node)
     crossing = map_variables(signal.ins, everywhere, everywhere)
     variables = {target: value for target, value, _ in crossing}
     tokens.effects.signals.append(NewSignal(name=name, variables=variables))
-    interrupted = False
-    for place, wait in _hearing(tokens, name):
-        if place not in {ROOT, *tokens.scopes.activities} or tokens.is_disarmed(place):
-            continue  # another who heard it has interrupted this one
-        fire = Fire(activity_id=tokens.key(place), element=wait.element, variables=variables)
-        if isinstance(wait.node.work, model.Catch):
-            tokens.ahead.append(fire)
-            continue
-        interrupts = not wait.repeats and not interrupted and tokens.encloses(place, scope)
-        tokens.scopes.set_all(variables, place)
-        tokens.handle(wait.node, place)
-        interrupted = interrupted or interrupts
-    return interrupted
-
-
-def _hearing(tokens: Tokens, name: str) -> list[tuple[str, Wait]]:
-    """List who waits for a signal in the instance: the activity or scope, and its wait."""
     waiting: list[tuple[str, model.Node | None]] = [(ROOT, None)]
     waiting += [(each.id, tokens.node(each)) for each in tokens.scopes.activities.values()]
     return [
-        (place, wait)
+        Fire(activity_id=tokens.key(place), element=wait.element, variables=variables)
         for place, waiter in waiting
         if not tokens.is_disarmed(place)
         for wait in waits_of(tokens.process, waiter)

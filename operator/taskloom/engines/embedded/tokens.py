@@ -13,7 +13,7 @@ from taskloom.engines.embedded.effects import Effects
 from taskloom.engines.embedded.evaluation import Place, evaluate_value
 from taskloom.engines.embedded.expressions import ExpressionError
 from taskloom.engines.embedded.scopes import Scopes
-from taskloom.engines.embedded.state import ROOT, Activity, Fire, State, Thrown
+from taskloom.engines.embedded.state import ROOT, Activity, State, Thrown
 from taskloom.engines.embedded.waiting import arm, waits_of
 from taskloom.ports.engine import InstanceState
 
@@ -39,8 +39,7 @@ class Tokens:
         self.process = process
         self.scopes = Scopes(state, now)
         self.effects = Effects()
-        # tokens to move, and what the instance has told itself, the last one first
-        self.ahead: list[Token | Fire] = []
+        self.ahead: list[Token] = []  # tokens to move, the last one first
         self.ending: InstanceState | None = None
         self.escaped: Thrown | None = None
         self._instance_id = state.instance_id
@@ -98,12 +97,6 @@ class Tokens:
                 self.scopes.tokens[at] += 1
                 self.ahead.append(Token(node.id, at))
 
-    def encloses(self, place: str, scope: str) -> bool:
-        """Tell whether a scope is this activity's, or lies within it; the process has all."""
-        while scope not in {place, ROOT}:
-            scope = self.scopes.activities[scope].parent
-        return scope == place
-
     def is_disarmed(self, scope: str) -> bool:
         """Tell whether a scope waits for no event any more, as one has taken it over."""
         for activity in self.scopes.within(scope):
@@ -132,7 +125,7 @@ class Tokens:
 
     def cancel_within(self, scope: str) -> None:
         """Take all away that goes on in a scope."""
-        self.ahead = [each for each in self.ahead if isinstance(each, Fire) or each.scope != scope]
+        self.ahead = [token for token in self.ahead if token.scope != scope]
         for activity in self.scopes.within(scope):
             self.cancel(activity.id)
         self.scopes.tokens[scope] = 0
