@@ -15,6 +15,7 @@ from taskloom.testing.bpmn import (
     flow,
     mapping,
     path,
+    several,
     start_event,
     sub_process,
     throw_event,
@@ -339,6 +340,44 @@ class EventsContract:
         await play.do("b")
 
         assert InstanceState.COMPLETED == await play.state(instance)
+
+    async def test_signal_of_a_called_process_is_heard_by_its_caller(self, play: Play) -> None:
+        """In the same step, before the called process gives anything back."""
+        end = '<endEvent id="e">' + SIGNAL + "</endEvent>"
+        await play.engine.deploy("child", bpmn(START, end, path("s e"), aside=BESIDE))
+        await play.start(
+            START,
+            '<callActivity id="c" calledElement="child"/>',
+            external("a"),
+            path("s c a"),
+            handler("h", SIGNAL, external("b"), path("start-h b")),
+            aside=BESIDE,
+        )
+
+        assert ["b"] == await play.open()
+        assert 0 == await play.elapse(seconds=0)
+
+    async def test_called_processes_hear_each_other_once_they_have_begun(self, play: Play) -> None:
+        """Each tells a signal when it begins: those that began before it hear it, no others."""
+        await play.engine.deploy(
+            "child",
+            bpmn(
+                START,
+                throw_event("t", SIGNAL),
+                external("a"),
+                path("s t a"),
+                handler("h", SIGNAL, external("b"), path("start-h b"), interrupting=False),
+                aside=BESIDE,
+            ),
+        )
+        await play.start(
+            START,
+            f'<callActivity id="c" calledElement="child">{several(number="3")}</callActivity>',
+            path("s c"),
+        )
+        await play.elapse(seconds=0)
+
+        assert ["b"] * (1 + 2 + 3) == await play.open("b")
 
     async def test_signal_boundary_interrupts(self, play: Play) -> None:
         """A signal cancels its activity; the second of two at once finds it gone."""

@@ -1,6 +1,6 @@
 """What the workflow engine in memory keeps where another has its tables."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from itertools import count
@@ -112,14 +112,19 @@ class Rows:
         ]
 
     def tell(
-        self, name: str, variables: Mapping[str, Any], now: datetime, *, teller: str | None = None
+        self,
+        name: str,
+        variables: Mapping[str, Any],
+        now: datetime,
+        *,
+        but_for: Collection[str] = (),
     ) -> None:
-        """Tell a signal to all who wait for it, but for the instance that tells."""
+        """Tell a signal to all who wait for it, but for these instances."""
         for each in self.subscribed:
             found = each.subscription
             if (found.kind, found.name) != (SubscriptionKind.SIGNAL, name):
                 continue
-            if each.live is None or each.live.id != teller:
+            if each.live is None or each.live.id not in but_for:
                 timer = NewTimer(activity_id=found.activity_id, element=found.element, due_at=now)
                 self.due.append(Due(timer=timer, live=each.live, variables=variables))
 
@@ -152,8 +157,9 @@ class Rows:
             self.external[new.id] = Task(
                 live=live, element=new.element, topic=new.topic, available_at=now
             )
-        for live, signal in batch.signals:
-            self.tell(signal.name, signal.variables, now, teller=live.id)
+        for told in batch.signals:
+            heard = told.heard_by | set(batch.started)  # or began later than the signal
+            self.tell(told.signal.name, told.signal.variables, now, but_for=heard)
         self._keep_user_tasks(batch, now)
         for instance_id, ending in batch.endings.items():
             del self.states[instance_id]

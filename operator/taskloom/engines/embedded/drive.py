@@ -34,7 +34,8 @@ from taskloom.engines.embedded.state import (
     Trigger,
     Withdraw,
 )
-from taskloom.engines.embedded.throwing import Callers
+from taskloom.engines.embedded.throwing import Callers, hearing
+from taskloom.engines.embedded.tokens import Tokens
 from taskloom.engines.embedded.waiting import waits_of
 from taskloom.errors import Unprocessable
 from taskloom.ports.engine import InstanceState
@@ -115,6 +116,14 @@ class World(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A signal on its way; those of the tree that were known when it was thrown have heard it."""
+
+    signal: NewSignal
+    heard_by: frozenset[str]
+
+
 @dataclass(slots=True)
 class Batch:
     """Everything that one transaction has to write."""
@@ -128,7 +137,7 @@ class Batch:
     user_tasks: dict[str, tuple[Live, NewUserTask]] = field(default_factory=dict)
     timers: dict[str, list[tuple[Live, NewTimer]]] = field(default_factory=dict)
     subscriptions: dict[str, list[tuple[Live, NewSubscription]]] = field(default_factory=dict)
-    signals: list[tuple[Live, NewSignal]] = field(default_factory=list)
+    signals: list[Told] = field(default_factory=list)
     records: list[tuple[Live, Record]] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     gone_external: list[str] = field(default_factory=list)
@@ -175,6 +184,7 @@ class _Drive:
         self._steps_left = MAX_STEPS
         self._queue: deque[tuple[str, Trigger]] = deque()
         self._begun: dict[str, Record] = {}
+        self._to_begin: set[str] = set()
 
     def know(self, live: Live, state: State) -> None:
         self.batch.lives[live.id] = live
@@ -188,6 +198,7 @@ class _Drive:
             instance_id, trigger = self._queue.popleft()
             if instance_id in self.batch.endings:
                 continue
+            self._to_begin.discard(instance_id)
             live = await self._live(instance_id)
             process = await self._world.process(live.definition_id)
             step = advance(
@@ -232,30 +243,50 @@ class _Drive:
         for ended in step.ended:
             if not ended.completed and isinstance(process.nodes[ended.element].work, Call):
                 await self._terminate_called(ended.activity_id)
+        for signal in step.signals:
+            await self._tell(live, signal)
         for call in step.calls:
             await self._start(live, call)
         if step.ending is not None:
             self.batch.endings[live.id] = step.ending
+        self._tell_caller(live, step, trigger)
+
+    def _tell_caller(self, live: Live, step: Step, trigger: Trigger) -> None:
         if live.caller_id is None or live.caller_activity_id is None:
             return
+        caller, activity_id, variables = (
+            live.caller_id,
+            live.caller_activity_id,
+            step.state.variables,
+        )
         for code in step.escalated:
-            escalate = Escalate(
-                activity_id=live.caller_activity_id, code=code, variables=step.state.variables
-            )
-            self._queue.append((live.caller_id, escalate))
+            escalate = Escalate(activity_id=activity_id, code=code, variables=variables)
+            self._queue.append((caller, escalate))
         if step.ending is None or isinstance(trigger, Terminate):
             return  # it goes on, or whoever ended it knows
-        if step.ending is InstanceState.TERMINATED and step.escaped is None:
-            if step.escalated:
-                return  # the escalation interrupts its caller
-            onward: Trigger = Withdraw(activity_id=live.caller_activity_id)
-        else:
-            onward = Return(
-                activity_id=live.caller_activity_id,
-                variables=step.state.variables,
-                error=step.escaped,
+        if step.ending is InstanceState.COMPLETED or step.escaped is not None:
+            back = Return(activity_id=activity_id, variables=variables, error=step.escaped)
+            self._queue.append((caller, back))
+        elif not step.escalated:  # else the escalation interrupts its caller
+            self._queue.append((caller, Withdraw(activity_id=activity_id)))
+
+    async def _tell(self, teller: Live, signal: NewSignal) -> None:
+        """Let the instances of the tree that are at hand hear a signal, as they are locked."""
+        for instance_id, live in self.batch.lives.items():
+            if instance_id == teller.id or not self._goes_on(instance_id):
+                continue
+            tokens = Tokens(
+                await self._world.process(live.definition_id),
+                self.batch.states[instance_id],
+                now=self._clockwork.now,
+                new_id=self._clockwork.new_id,
             )
-        self._queue.append((live.caller_id, onward))
+            self._queue.extend((instance_id, fire) for fire in hearing(tokens, signal))
+        self.batch.signals.append(Told(signal=signal, heard_by=frozenset(self.batch.lives)))
+
+    def _goes_on(self, instance_id: str) -> bool:
+        """Tell whether an instance has begun and not ended."""
+        return instance_id not in self.batch.endings and instance_id not in self._to_begin
 
     async def _terminate_called(self, activity_id: str) -> None:
         for live in self.batch.lives.values():
@@ -298,6 +329,7 @@ class _Drive:
                 variables=call.variables,
             ),
         )
+        self._to_begin.add(live.id)
         self._queue.append((live.id, Begin()))
 
     # -- gathering: what begins and ends within the batch is never written -------------------
@@ -315,7 +347,6 @@ class _Drive:
             batch.timers.setdefault(timer.activity_id, []).append((live, timer))
         for each in step.subscriptions:
             batch.subscriptions.setdefault(each.activity_id, []).append((live, each))
-        batch.signals.extend((live, signal) for signal in step.signals)
         for key in step.disarmed:
             self._forget_events(key)
         if step.ending is not None and any(True for _ in waits_of(process, None)):

@@ -4,7 +4,7 @@ So a signal is told in the step that throws it, whoever waits and however many t
 cannot go on holds up no other, and no two trees of instances ever wait for each other's locks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ INSERT INTO engine_timers
     (instance_id, root_id, activity_id, definition_id, element_id, due_at, payload)
 SELECT instance_id, root_id, activity_id, definition_id, element_id, %s, %s::json
 FROM engine_subscriptions
-WHERE kind = 'signal' AND name = %s AND instance_id IS DISTINCT FROM %s
+WHERE kind = 'signal' AND name = %s AND coalesce(instance_id, '') <> ALL (%s)
 ORDER BY seq
 """
 
@@ -30,9 +30,9 @@ async def tell(
     variables: Mapping[str, Any],
     now: datetime,
     *,
-    teller: str = "",
+    but_for: Collection[str] = (),
 ) -> int:
-    """Tell a signal to all who wait for it, but for the instance that tells; return how many."""
+    """Tell a signal to all who wait for it, but for these instances; return how many."""
     payload = dump_variables(variables)
-    result = await run(connection, _TELL, (now, payload, storable(name), teller))
+    result = await run(connection, _TELL, (now, payload, storable(name), list(but_for)))
     return result.rowcount

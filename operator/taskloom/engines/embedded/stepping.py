@@ -117,8 +117,10 @@ class Stepper:
     async def _tell(self, tx: Transaction, batch: Batch, now: datetime) -> None:
         """Tell the signals that a batch throws, as soon as who waits in it is written."""
         told = 0
-        for live, signal in batch.signals:
-            told += await tell(tx.connection, signal.name, signal.variables, now, teller=live.id)
+        for each in batch.signals:
+            name, variables = each.signal.name, each.signal.variables
+            heard = each.heard_by | set(batch.started)  # or began later than the signal
+            told += await tell(tx.connection, name, variables, now, but_for=heard)
         if told:
             tx.notify("engine-jobs")
 

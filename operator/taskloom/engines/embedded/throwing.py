@@ -62,15 +62,21 @@ def tell(tokens: Tokens, node: model.Node, signal: model.Signal, at: str) -> lis
     everywhere = tokens.scopes.everywhere(at, node)
     crossing = map_variables(signal.ins, everywhere, everywhere)
     variables = {target: value for target, value, _ in crossing}
-    tokens.effects.signals.append(NewSignal(name=name, variables=variables))
+    new = NewSignal(name=name, variables=variables)
+    tokens.effects.signals.append(new)
+    return hearing(tokens, new)
+
+
+def hearing(tokens: Tokens, signal: NewSignal) -> list[Fire]:
+    """Give what a signal leads to in an instance."""
     waiting: list[tuple[str, model.Node | None]] = [(ROOT, None)]
     waiting += [(each.id, tokens.node(each)) for each in tokens.scopes.activities.values()]
     return [
-        Fire(activity_id=tokens.key(place), element=wait.element, variables=variables)
+        Fire(activity_id=tokens.key(place), element=wait.element, variables=signal.variables)
         for place, waiter in waiting
         if not tokens.is_disarmed(place)
         for wait in waits_of(tokens.process, waiter)
-        if hears(wait, name, tokens.place(place, wait.node))
+        if hears(wait, signal.name, tokens.place(place, wait.node))
     ]
 
 
