@@ -47,6 +47,7 @@ MAX_STEPS = 10_000
 """How many nodes one step enters before it is taken for an endless loop."""
 
 NOBODY = Callers()
+_WAITING = (model.External, model.UserWork, model.Catch, model.EventGateway, model.Inclusive)
 
 
 def advance(
@@ -380,10 +381,7 @@ def _needs_activity(node: model.Node) -> bool:
         return True
     if isinstance(node.work, model.Parallel):
         return node.incoming > 1
-    return isinstance(
-        node.work,
-        model.External | model.UserWork | model.Catch | model.EventGateway | model.Inclusive,
-    )
+    return isinstance(node.work, _WAITING)
 
 
 def _endless(node: str, steps: int) -> Unprocessable:

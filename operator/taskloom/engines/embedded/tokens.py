@@ -145,8 +145,9 @@ class Tokens:
         self.scopes.set(parameter.name, value, activity.parent)
 
 
+_SCOPES = (model.SubProcess, model.EventSubProcess, model.MultiInstance, model.Call)
+
+
 def is_scope(node: model.Node) -> bool:
     """Tell whether an activity of the node always has variables, and maybe tokens, of its own."""
-    return isinstance(
-        node.work, model.SubProcess | model.EventSubProcess | model.MultiInstance | model.Call
-    )
+    return isinstance(node.work, _SCOPES)

@@ -21,8 +21,11 @@ from taskloom.engines.embedded.model import (
     EventSubProcess,
     Node,
     Process,
+    SubProcess,
 )
 from taskloom.engines.embedded.state import Fire, NewSubscription, NewTimer, SubscriptionKind
+
+_OWN = (Catch, EventGateway, SubProcess, EventSubProcess)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class Wait:
 def waits_of(process: Process, node: Node | None) -> Iterator[Wait]:
     """List what an activity of this node waits for, or the process for None."""
     if node is not None:
+        if not node.boundary and not isinstance(node.work, _OWN):
+            return  # as most nodes
         if isinstance(node.work, Catch):
             yield Wait(element=node.id, node=node, event=node.work.event, repeats=False)
         if isinstance(node.work, EventGateway):
