@@ -139,6 +139,18 @@ class StartsContract:
         await play.send("ordered")
         assert 1 == await play.engine.running_instances("other")
 
+    async def test_message_that_was_taken_meanwhile_stays_with_its_workflow(
+        self, play: Play
+    ) -> None:
+        """A version that begins again does not take a message back that another begins with."""
+        await play.engine.deploy("w", begins(ORDERED))
+        new = await play.engine.deploy("w", begins(RETURNED))
+        await play.engine.deploy("other", begins(ORDERED, topic="b"))
+        await play.engine.undeploy([new.definition_id])
+        await play.send("ordered")
+
+        assert ["b"] == await play.open()
+
     async def test_start_that_cannot_go_on_starts_nothing(self, play: Play) -> None:
         """The sender is told at which element."""
         await play.engine.deploy(
@@ -171,6 +183,15 @@ class StartsContract:
         assert [("a", {"n": 1}), ("b", {"n": 1})] == sorted(
             (task.topic, dict(task.variables)) for task in await play.fetch()
         )
+
+    async def test_signal_starts_the_version_it_was_told_to(self, play: Play) -> None:
+        """A version that comes before the signal is heard changes nothing of that."""
+        await play.engine.deploy("w", begins(OPENED))
+        await play.engine.signal("opened", {})
+        await play.engine.deploy("w", begins(RETURNED, topic="b"))
+
+        assert 1 == await play.elapse(seconds=0)
+        assert ["a"] == await play.open()
 
     async def test_thrown_signal_starts_workflows(self, play: Play) -> None:
         """It is told by the step that throws it, and heard right after."""

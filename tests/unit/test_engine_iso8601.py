@@ -10,8 +10,10 @@ from taskloom.engines.embedded.iso8601 import (
     due_after,
     first_of_cycle,
     format_date,
+    next_of_cycle,
     parse_date,
     parse_duration,
+    written_out,
 )
 
 NOW = datetime(2030, 1, 31, 12, tzinfo=UTC)
@@ -138,3 +140,54 @@ def test_durations_never_go_backwards(
     assert whole.after(moment) >= moment
     assert timedelta(days=days, seconds=seconds) == exact.after(moment) - moment
     assert moment == exact.before(exact.after(moment))
+
+
+# -- cycles that repeat ----------------------------------------------------------------------
+
+
+def times_of(cycle: str, *, late: timedelta = timedelta(0)) -> list[datetime]:
+    """List the first times of a cycle that is set now, each fired so much too late."""
+    written, due = written_out(cycle, NOW), first_of_cycle(cycle, NOW)
+    times = [due]
+    while len(times) < 5:
+        following = next_of_cycle(written, due + late)
+        if following is None:
+            break
+        due = following
+        times.append(due)
+    return times
+
+
+@pytest.mark.parametrize(
+    ("cycle", "expected"),
+    [
+        ("R2/PT10M", [utc(2030, 1, 31, 12, 10), utc(2030, 1, 31, 12, 20)]),
+        ("R1/PT10M", [utc(2030, 1, 31, 12, 10)]),
+        ("R1/2030-02-01T00:00Z/P1D", [utc(2030, 2, 1), utc(2030, 2, 2)]),
+        ("R0003/P1M", [utc(2030, 2, 28, 12), utc(2030, 3, 31, 12), utc(2030, 4, 30, 12)]),
+        ("R/PT12H/2030-02-01T12:00", [utc(2030, 2, 1), utc(2030, 2, 1, 12)]),
+        ("R2/2030-01-31T11:30/PT20M", [utc(2030, 1, 31, 12, 10)]),
+    ],
+)
+def test_cycle_has_its_times(cycle: str, expected: list[datetime]) -> None:
+    """So many after the beginning, which counts itself where it is written out; by the calendar."""
+    assert expected == times_of(cycle)
+
+
+def test_cycle_without_end_goes_on() -> None:
+    """Without a number there is always a next time."""
+    assert 5 == len(times_of("R/PT1S"))
+
+
+def test_late_cycle_keeps_its_pace() -> None:
+    """What has passed meanwhile is not made up for, and counts."""
+    late = timedelta(minutes=25)
+
+    assert [utc(2030, 1, 31, 12, 10), utc(2030, 1, 31, 12, 40)] == times_of("R5/PT10M", late=late)
+
+
+@pytest.mark.parametrize("cycle", ["R/2030-01-31T12:00/PT0S", "R2/2030-01-31T12:00/-PT1S", "PT1S"])
+def test_cycle_that_does_not_go_on_is_refused(cycle: str) -> None:
+    """It would fire for ever at the same moment, or is none."""
+    with pytest.raises(ValueError, match=r"without time between|no cycle"):
+        next_of_cycle(cycle, NOW)

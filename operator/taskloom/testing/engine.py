@@ -16,7 +16,7 @@ from taskloom.engines.embedded.iso8601 import next_of_cycle
 from taskloom.engines.embedded.model import Binding, Process
 from taskloom.engines.embedded.parse import parse_bpmn
 from taskloom.engines.embedded.scopes import visible_variables
-from taskloom.engines.embedded.start_events import already_begins, start_timers, subscribed
+from taskloom.engines.embedded.start_events import refuse_held, start_timers
 from taskloom.engines.embedded.state import (
     Begin,
     Complete,
@@ -88,7 +88,7 @@ class InMemoryEngine:
                 id=self._rows.new_id(), workflow_key=workflow_key, version=version
             )
             start_timers(process, definition.id, self._now())  # fails before anything is kept
-            self._claim_messages(workflow_key, process)
+            refuse_held(process, self._rows.held_messages(workflow_key, process))
             self._rows.definitions.append((definition, process, digest))
             self._rows.begin_by_events(workflow_key, self._now())
         return Deployment(
@@ -108,6 +108,9 @@ class InMemoryEngine:
             raise Conflict("Instances of the definition are running.")
         before = self._rows.definitions
         self._rows.definitions = [each for each in before if each[0].id not in definition_ids]
+        self._rows.due = [
+            each for each in self._rows.due if each.timer.activity_id not in definition_ids
+        ]
         latest = {d.workflow_key: d.id for d, _, _ in before}  # the last one of each
         for workflow_key, definition_id in latest.items():
             if definition_id in definition_ids:
@@ -403,13 +406,13 @@ class InMemoryEngine:
     async def _fire(self, due: Due) -> None:
         timer = due.timer
         if due.live is None:
-            await self._begin_by_event(timer.activity_id, timer.element, due.variables, None)
+            await self._begin_by_event(timer.activity_id, timer.element, due.variables or {}, None)
             self._follow(due)
         else:
             trigger = Fire(
                 activity_id=timer.activity_id,
                 element=timer.element,
-                variables=due.variables,
+                variables=due.variables or {},
                 repeat=timer.repeat,
             )
             await self._take(due.live, trigger)
@@ -514,20 +517,6 @@ class InMemoryEngine:
             created_at=self._now(),
         )
         self._rows.stop(incident, task_id=task_id, due=due)
-
-    def _claim_messages(self, workflow_key: str, process: Process) -> None:
-        holders = {
-            each.subscription.name: definition.workflow_key
-            for each in self._rows.subscribed
-            for definition, _, _ in self._rows.definitions
-            if each.live is None
-            and each.subscription.kind is SubscriptionKind.MESSAGE
-            and each.subscription.activity_id == definition.id
-        }
-        for element, kind, name in subscribed(process):
-            holder = holders.get(name, workflow_key)
-            if kind is SubscriptionKind.MESSAGE and holder != workflow_key:
-                raise Unprocessable(already_begins(element, name, holder), field=element)
 
     def _held(self, task_id: str, worker_id: str) -> Task | Outcome:
         task = self._rows.external.get(task_id)

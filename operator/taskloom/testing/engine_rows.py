@@ -35,11 +35,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What is due at a time: for an instance, or a start event of a definition."""
+    """What is due at a time: for an instance, or a start event of a definition.
+
+    `variables` are those of a signal that was told, None for a timer.
+    """
 
     timer: NewTimer
     live: Live | None = None
-    variables: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,21 +89,26 @@ class Rows:
         known = {definition.id for definition, _, _ in self.definitions}
         former = {definition.id for definition, _, _ in versions}
 
-        def stays(key: str, live: Live | None) -> bool:
-            return live is not None or (key in known and key not in former)
+        def due_stays(due: Due) -> bool:
+            key = due.timer.activity_id
+            told = due.variables is not None
+            return due.live is not None or (key in known and (told or key not in former))
 
-        self.due = [each for each in self.due if stays(each.timer.activity_id, each.live)]
-        self.subscribed = [
-            each for each in self.subscribed if stays(each.subscription.activity_id, each.live)
-        ]
+        self.due = [each for each in self.due if due_stays(each)]
         self.stopped = {
             id_: each
             for id_, each in self.stopped.items()
-            if each.due is None or stays(each.due.timer.activity_id, each.due.live)
+            if each.due is None or due_stays(each.due)
         }
+        self.subscribed = [
+            each
+            for each in self.subscribed
+            if each.live is not None or each.subscription.activity_id in known - former
+        ]
         if not versions:
             return
         definition, process, _ = versions[-1]
+        held = self.held_messages(workflow_key, process)
         self.due += [Due(timer=timer) for timer in start_timers(process, definition.id, now)]
         self.subscribed += [
             Subscribed(
@@ -109,7 +117,22 @@ class Rows:
                 )
             )
             for element, kind, name in subscribed(process)
+            if element not in held
         ]
+
+    def held_messages(self, workflow_key: str, process: Process) -> dict[str, str]:
+        """Give the start events whose message another workflow begins with, and that one."""
+        keys = {definition.id: definition.workflow_key for definition, _, _ in self.definitions}
+        holders = {
+            each.subscription.name: keys[each.subscription.activity_id]
+            for each in self.subscribed
+            if each.live is None and each.subscription.kind is SubscriptionKind.MESSAGE
+        }
+        return {
+            element: holders[name]
+            for element, kind, name in subscribed(process)
+            if kind is SubscriptionKind.MESSAGE and holders.get(name, workflow_key) != workflow_key
+        }
 
     def tell(
         self,

@@ -15,6 +15,7 @@ from taskloom.engines.embedded.parse import parse_bpmn
 from taskloom.engines.embedded.start_events import (
     claim_messages,
     drop_start_events,
+    refuse_held,
     replace_start_events,
     start_timers,
 )
@@ -81,7 +82,7 @@ class Definitions:
         else:
             definition_id = str(new_id())
             start_timers(process, definition_id, now)  # fails before anything is written
-            await claim_messages(connection, workflow_key, process)
+            refuse_held(process, await claim_messages(connection, workflow_key, process))
             version = 1 if latest is None else latest.version + 1
             await run(
                 connection,
@@ -150,7 +151,10 @@ class Definitions:
             now_latest = await _first(connection, _LATEST, key)
             if now_latest is not None:
                 process = await self.process(connection, now_latest.id)
-                await replace_start_events(connection, key, now_latest.id, process, now)
+                held = await claim_messages(connection, key, process)
+                await replace_start_events(
+                    connection, key, now_latest.id, process, now, but_for=held
+                )
 
     async def find(
         self, connection: AsyncConnection, workflow_key: str, definition_id: str | None

@@ -165,10 +165,10 @@ def _next(
         if every.exact <= timedelta(0):
             raise ValueError(f"{text!r} repeats without time between")
         count = -((start - now) // every.exact)
-        if times is not None and count >= times:
+        if times is not None and count > times:
             raise ValueError(f"{text!r} has its last time in the past")
         return start + count * every.exact
-    for count in range(1, times if times is not None else 12 * 9999):
+    for count in range(1, times + 1 if times is not None else 12 * 9999):
         step = Duration(months=count * every.months, exact=count * every.exact)
         if (moment := step.after(start)) >= now:
             return moment

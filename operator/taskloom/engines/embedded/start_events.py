@@ -1,6 +1,6 @@
 """Rows of the start events by which the latest version of a workflow begins."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,32 +20,46 @@ SELECT d.workflow_key FROM engine_subscriptions AS s
 JOIN engine_definitions AS d ON d.id = s.definition_id
 WHERE s.kind = 'message' AND s.name = %s AND d.workflow_key <> %s LIMIT 1
 """
+_DROP_INCIDENTS = """
+DELETE FROM engine_incidents WHERE timer_seq IN (
+    SELECT seq FROM engine_timers WHERE definition_id = ANY(%s) AND (%s OR payload IS NULL))
+"""
+_DROP_TIMERS = """
+DELETE FROM engine_timers WHERE definition_id = ANY(%s) AND (%s OR payload IS NULL)
+"""
 _OF_WORKFLOW = "SELECT id FROM engine_definitions WHERE workflow_key = %s"
 
 
-async def claim_messages(connection: AsyncConnection, workflow_key: str, process: Process) -> None:
-    """See to it that no other workflow begins with the same message, until the transaction ends.
+async def claim_messages(
+    connection: AsyncConnection, workflow_key: str, process: Process
+) -> dict[str, str]:
+    """Hold a process's messages until the transaction ends; give those that are held already.
 
-    Raises `Unprocessable` if one does: a message starts one workflow.
+    They are named by start event, with the other workflow that begins with the same.
     """
     messages = sorted(
         (storable(name), element)
         for element, kind, name in subscribed(process)
         if kind is SubscriptionKind.MESSAGE
     )
+    held = {}
     for name, element in messages:
         await run(connection, _LOCK_MESSAGE, (name,))
-        held = (await run(connection, _HELD, (name, workflow_key))).first()
-        if held is not None:
-            raise Unprocessable(already_begins(element, name, held.workflow_key), field=element)
+        found = (await run(connection, _HELD, (name, workflow_key))).first()
+        if found is not None:
+            held[element] = found.workflow_key
+    return held
 
 
-def already_begins(element: str, message: str, workflow_key: str) -> str:
-    """Say that another workflow begins with a start event's message."""
-    return (
-        f"The BPMN cannot be deployed. {element}: the workflow {workflow_key} begins with the"
-        f" message {message!r} already, and a message starts one workflow: name another."
-    )
+def refuse_held(process: Process, held: Mapping[str, str]) -> None:
+    """Raise `Unprocessable` if another workflow begins with a message: it starts one workflow."""
+    for element, _, name in subscribed(process):
+        if element in held:
+            raise Unprocessable(
+                f"The BPMN cannot be deployed. {element}: the workflow {held[element]} begins with"
+                f" the message {name!r} already, and a message starts one workflow: name another.",
+                field=element,
+            )
 
 
 async def replace_start_events(
@@ -54,24 +68,26 @@ async def replace_start_events(
     definition_id: str,
     process: Process,
     now: datetime,
-) -> bool:
-    """Let a workflow begin by this version's start events, and by no other's.
+    *,
+    but_for: Collection[str] = (),
+) -> None:
+    """Let a workflow begin by this version's start events (`but_for` some), and by no other's.
 
-    Tells whether there are timers among them.
+    A signal that was told to the version before starts that one.
     """
     rows = await run(connection, _OF_WORKFLOW, (workflow_key,))
-    await drop_start_events(connection, [row.id for row in rows])
+    await drop_start_events(connection, [row.id for row in rows], told=False)
     for element, kind, name in subscribed(process):
+        if element in but_for:
+            continue
         await run(
             connection,
             "INSERT INTO engine_subscriptions (kind, name, definition_id, element_id)"
             " VALUES (%s, %s, %s, %s)",
             (kind, storable(name), definition_id, element),
         )
-    timers = start_timers(process, definition_id, now)
-    for timer in timers:
+    for timer in start_timers(process, definition_id, now):
         await add_start_timer(connection, definition_id, timer)
-    return bool(timers)
 
 
 async def add_start_timer(connection: AsyncConnection, definition_id: str, timer: NewTimer) -> None:
@@ -84,17 +100,17 @@ async def add_start_timer(connection: AsyncConnection, definition_id: str, timer
     )
 
 
-async def drop_start_events(connection: AsyncConnection, definition_ids: Sequence[str]) -> None:
-    """Let nothing start these definitions any more but a call by their key."""
+async def drop_start_events(
+    connection: AsyncConnection, definition_ids: Sequence[str], *, told: bool = True
+) -> None:
+    """Let nothing start these definitions any more but a call by their key.
+
+    With `told`, signals on their way to them go as well.
+    """
     ids = list(definition_ids)
-    await run(
-        connection,
-        "DELETE FROM engine_incidents WHERE timer_seq IN"
-        " (SELECT seq FROM engine_timers WHERE definition_id = ANY(%s))",
-        (ids,),
-    )
-    for table in ("engine_timers", "engine_subscriptions"):
-        await run(connection, f"DELETE FROM {table} WHERE definition_id = ANY(%s)", (ids,))  # noqa: S608
+    await run(connection, _DROP_INCIDENTS, (ids, told))
+    await run(connection, _DROP_TIMERS, (ids, told))
+    await run(connection, "DELETE FROM engine_subscriptions WHERE definition_id = ANY(%s)", (ids,))
 
 
 def subscribed(process: Process) -> list[tuple[str, SubscriptionKind, str]]:
