@@ -108,6 +108,26 @@ async def test_message_takes_part_in_the_callers_transaction(
     assert "a" == (await play.fetch_one()).topic
 
 
+async def test_names_that_postgres_cannot_hold_are_kept_from_it(play: Play) -> None:
+    """NUL and half surrogate pairs in names and keys are replaced alike on both sides."""
+    odd = "x\x00\ud800y"
+    instance = await play.start(
+        START,
+        WAIT,
+        external("a"),
+        path("s w a"),
+        aside='<message id="m" name="${t}"/>',
+        variables={"t": odd},
+    )
+    await play.engine.signal(odd, {odd: odd})
+    with pytest.raises(NotFound):
+        await play.send(odd, business_key=odd)
+    arrived = await play.send(odd, variables={odd: odd}, correlation={"t": odd})
+
+    assert instance.id == arrived.instance_id
+    assert {"t": odd, odd: odd} == (await play.fetch_one("a")).variables
+
+
 async def test_signal_that_is_told_both_ways_at_once_blocks_nobody(play: Play) -> None:
     """Instances that tell each other signals at the same moment wait for none of their locks."""
     parts = (

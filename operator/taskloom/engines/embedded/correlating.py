@@ -39,7 +39,8 @@ async def lock_waiting(connection: AsyncConnection, message: Message) -> Any | N
                 " the instance or variables of the one it is for."
             )
         row = await lock(connection, "subscription", found[0])
-        if row is not None:
+        # variables may have changed until the lock was ours
+        if row is not None and (not message.correlation or await _search(connection, message)):
             return row
 
 
