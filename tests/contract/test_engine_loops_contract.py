@@ -181,6 +181,19 @@ class LoopsContract:
         assert "a" == refused.value.field
         assert 0 == await play.engine.running_instances("workflow")
 
+    async def test_way_out_that_is_missing_is_named_by_the_activity(self, play: Play) -> None:
+        """Errors name what is in the file, not what stands around it in the history."""
+        with pytest.raises(Unprocessable, match=r"^a: no condition") as refused:
+            await play.start(
+                START,
+                f'<task id="a">{several(number="2")}</task>',
+                END,
+                path("s a"),
+                flow("a", "e", "${false}"),
+            )
+
+        assert "a" == refused.value.field
+
     async def test_sub_process_is_done_several_times(self, play: Play) -> None:
         """Each instance has its scope, and its inner tokens are its own."""
         inner = '<startEvent id="is"/><parallelGateway id="p"/><parallelGateway id="j"/>'

@@ -101,10 +101,11 @@ class _Walk:
     def _walk(self) -> None:
         while self._tokens.ahead:
             token = self._tokens.ahead.pop()
+            node = self._process.nodes[token.node]
             self._steps += 1
             if self._steps > self._max_steps:
-                raise _endless(token.node, self._max_steps)
-            self._enter(self._process.nodes[token.node], token)
+                raise _endless(node.written, self._max_steps)
+            self._enter(node, token)
 
     # -- taking up ---------------------------------------------------------------------------
 

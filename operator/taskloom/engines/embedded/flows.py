@@ -32,7 +32,7 @@ def naming(node: Node) -> Iterator[None]:
     try:
         yield
     except ExpressionError as exc:
-        raise Unprocessable(f"{node.id}: {exc}.", field=node.id) from exc
+        raise Unprocessable(f"{node.written}: {exc}.", field=node.written) from exc
 
 
 def _holds(flow: Flow, place: Place) -> bool:

@@ -265,6 +265,11 @@ class Node:
     label: Expression | None = field(default=None, repr=False)  # the name, where it may be computed
     loop: MultiInstance | None = None  # while it is read; then a node of its own around this one
 
+    @property
+    def written(self) -> str:
+        """The id of the element in the file."""
+        return self.work.inner if isinstance(self.work, MultiInstance) else self.id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
