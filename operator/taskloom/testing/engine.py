@@ -11,7 +11,8 @@ from hashlib import sha256
 from typing import Any
 
 from taskloom.engines.embedded.correlating import has_all
-from taskloom.engines.embedded.drive import Clockwork, Definition, Live, drive, new_instance
+from taskloom.engines.embedded.drive import Clockwork, drive
+from taskloom.engines.embedded.instances import Definition, Live, new_instance
 from taskloom.engines.embedded.iso8601 import next_of_cycle
 from taskloom.engines.embedded.model import Binding, Process
 from taskloom.engines.embedded.parse import parse_bpmn

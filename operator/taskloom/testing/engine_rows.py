@@ -6,7 +6,8 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
-from taskloom.engines.embedded.drive import Batch, Definition, Live
+from taskloom.engines.embedded.drive import Batch
+from taskloom.engines.embedded.instances import Definition, Live
 from taskloom.engines.embedded.model import Process
 from taskloom.engines.embedded.start_events import start_timers, subscribed
 from taskloom.engines.embedded.state import NewSubscription, NewTimer, State, SubscriptionKind

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from taskloom.engines.embedded.drive import Definition, Live
+from taskloom.engines.embedded.instances import Definition, Live
 from taskloom.engines.embedded.model import Binding, Process
 from taskloom.engines.embedded.parse import parse_bpmn
 from taskloom.engines.embedded.start_events import (

@@ -19,7 +19,7 @@ from taskloom.engines.embedded import (
     records,
     signals,
 )
-from taskloom.engines.embedded.drive import Live, new_instance
+from taskloom.engines.embedded.instances import Live, new_instance
 from taskloom.engines.embedded.jobs import Timers
 from taskloom.engines.embedded.parse import parse_bpmn
 from taskloom.engines.embedded.state import (

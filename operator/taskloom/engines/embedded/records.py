@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from taskloom.engines.embedded.drive import Batch, Live
+from taskloom.engines.embedded.drive import Batch
+from taskloom.engines.embedded.instances import Live
 from taskloom.engines.embedded.state import (
     NewUserTask,
     State,

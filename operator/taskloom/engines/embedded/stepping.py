@@ -9,14 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.engines.embedded import records
 from taskloom.engines.embedded.definitions import Definitions
-from taskloom.engines.embedded.drive import (
-    Batch,
-    Clockwork,
-    Definition,
-    Live,
-    drive,
-    new_instance,
-)
+from taskloom.engines.embedded.drive import Batch, Clockwork, drive
+from taskloom.engines.embedded.instances import Definition, Live, new_instance
 from taskloom.engines.embedded.model import Process
 from taskloom.engines.embedded.signals import tell
 from taskloom.engines.embedded.state import Begin, NewCall, State, Thrown, Trigger
