@@ -6,157 +6,53 @@ lengths, every catching event has a name of its own, and no token leaves an incl
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from taskloom.testing.bpmn import bpmn, external, flow, mapping, path, timer
+from taskloom.testing.bpmn import bpmn
 from tests.conformance.model import Model
-
-PROCESS = "woven"
-CODES = ("E1", "E2")
-LEVELS = ("X1", "X2")
-VARIABLES = ("u", "v", "w")
-VALUES = (0, 1, 2)
-ITEMS = ("x", "y")
-CALLED = "called"
-_MAX_DEPTH = 3
-_MAX_NODES = 24
-_CONDITIONS = ("u == 1", "v &gt; 0", "u == v", "w != 2")
-
-
-_FAILS = '<errorEventDefinition errorRef="Error_E1"/>'
-_DECLARED = [
-    *(f'<error id="Error_{code}" name="{code}" errorCode="{code}"/>' for code in CODES),
-    *(f'<escalation id="Escalation_{x}" name="{x}" escalationCode="{x}"/>' for x in LEVELS),
-]
-_PARAMETERS = mapping('<camunda:inputParameter name="v">${u + 1}</camunda:inputParameter>')
-_ALL = (
-    '<extensionElements><camunda:in variables="all"/><camunda:out variables="all"/>'
-    "</extensionElements>"
+from tests.conformance.thread import (
+    ALL,
+    CALLED,
+    CODES,
+    CONDITIONS,
+    DECLARED,
+    FAILS,
+    LEVELS,
+    MAX_DEPTH,
+    MAX_NODES,
+    PARAMETERS,
+    PROCESS,
+    Place,
+    Thread,
+    Way,
+    Woven,
+    child,
+    escalation,
+    lasting,
+    signal,
 )
 
 
-def _escalation(level: str) -> str:
-    reference = f' escalationRef="Escalation_{level}"' if level else ""
-    return f"<escalationEventDefinition{reference}/>"
+class _Loom(Thread):
+    """Weaves blocks: each takes a flow up, and gives the one that leaves it."""
 
-
-def _signal(name: str) -> str:
-    return f'<signalEventDefinition signalRef="{name}"/>'
-
-
-def _child() -> Model:
-    work = f"{CALLED}_work"
-    parts = [
-        '<startEvent id="called_start"/>',
-        external(work),
-        '<exclusiveGateway id="called_which" default="called_which_called_end"/>',
-        '<endEvent id="called_end"/>',
-        f'<endEvent id="called_failed">{_FAILS}</endEvent>',
-        f'<intermediateThrowEvent id="called_raise">{_escalation("X1")}</intermediateThrowEvent>',
-        path(f"called_start {work} called_which called_end"),
-        flow("called_which", "called_failed", "${u == 2}"),
-        flow("called_which", "called_raise", "${u == 1}"),
-        flow("called_raise", "called_end"),
-    ]
-    xml = bpmn(*parts, process_id=CALLED, aside="".join(_DECLARED))
-    return Model(name=f"{CALLED}.bpmn", bpmn=_lasting(xml, CALLED))
-
-
-def _lasting(xml: bytes, process_id: str) -> bytes:
-    head = f'<process id="{process_id}"'
-    return xml.replace(head.encode(), f'{head} camunda:historyTimeToLive="1"'.encode())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Woven:
-    """A model, and what can be done to it from outside."""
-
-    models: tuple[Model, ...]  # the one to start, and the one that it may call
-    topics: dict[str, frozenset[str]]  # with the error codes that are caught there
-    messages: tuple[str, ...]
-    signals: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """A flow that leads nowhere yet."""
-
-    source: str
-    condition: str | None = None
-    id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where a block is woven in."""
-
-    depth: int = 0
-    whole: bool = False  # every token must come out of it
-    many: bool = False  # within an activity that is done several times
-    inside: bool = False  # within a sub-process
-    caught: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True)
-class _Loom:
-    draw: Callable[[st.SearchStrategy[Any]], Any]
-    parts: list[str] = field(default_factory=list)  # of the scope that is being woven
-    aside: list[str] = field(default_factory=list)
-    topics: dict[str, frozenset[str]] = field(default_factory=dict)
-    messages: list[str] = field(default_factory=list)
-    signals: list[str] = field(default_factory=list)
-    nodes: int = 0
-    flows: int = 0
-    timers: int = 0
-    called: bool = False
-
-    # -- threads -----------------------------------------------------------------------------
-
-    def node(self, kind: str) -> str:
-        self.nodes += 1
-        return f"{kind}_{self.nodes}"
-
-    def flow_id(self) -> str:
-        self.flows += 1
-        return f"Flow_{self.flows}"
-
-    def join(self, way: _Way, target: str) -> None:
-        head = f'<sequenceFlow id="{way.id or self.flow_id()}" sourceRef="{way.source}"'
-        inner = ""
-        if way.condition is not None:
-            inner = (
-                '<conditionExpression xsi:type="tFormalExpression">'
-                f"${{{way.condition}}}</conditionExpression>"
-            )
-        self.parts.append(f'{head} targetRef="{target}">{inner}</sequenceFlow>')
-
-    def add(self, way: _Way, xml: str, id_: str) -> _Way:
-        self.parts.append(xml)
-        self.join(way, id_)
-        return _Way(id_)
-
-    def one_of(self, *choices: Any) -> Any:
-        return self.draw(st.sampled_from(choices))
-
-    # -- blocks ------------------------------------------------------------------------------
-
-    def chain(self, way: _Way, place: _Place, most: int = 3, least: int = 1) -> _Way | None:
+    def chain(self, way: Way, place: Place, most: int = 3, least: int = 1) -> Way | None:
         """Weave some blocks in a row; None if no token comes out of them."""
-        here: _Way | None = way
+        here: Way | None = way
         for _ in range(self.draw(st.integers(least, most))):
-            if here is None or self.nodes > _MAX_NODES:
+            if here is None or self.nodes > MAX_NODES:
                 break
             here = self.block(here, place)
         return here
 
-    def block(self, way: _Way, place: _Place) -> _Way | None:
+    def block(self, way: Way, place: Place) -> Way | None:
         kinds = ["external", "user", "task", "catch", "receive", "throw"]
         if place.many:
             kinds.remove("user")  # two of them could not be told apart
-        if place.depth < _MAX_DEPTH:
+        if place.depth < MAX_DEPTH:
             kinds += ["exclusive", "parallel", "guarded", "subprocess", "inclusive", "loop"]
             kinds += ["events"]
             kinds += [] if place.many else ["several"]
@@ -164,7 +60,7 @@ class _Loom:
         if not place.whole:
             kinds += ["end"]
         kind = self.one_of(*kinds)
-        weave: dict[str, Callable[[_Way, _Place], _Way | None]] = {
+        weave: dict[str, Callable[[Way, Place], Way | None]] = {
             "external": lambda w, p: self.add(w, *self.external(p)),
             "user": lambda w, _: self.add(w, *self.user()),
             "task": lambda w, _: self.add(w, *self.plain()),
@@ -184,11 +80,11 @@ class _Loom:
         }
         return weave[kind](way, replace(place, depth=place.depth + 1))
 
-    def external(self, place: _Place, inside: str = "") -> tuple[str, str]:
+    def external(self, place: Place, inside: str = "") -> tuple[str, str]:
         id_ = self.node("work")
         self.topics[id_] = place.caught
         if self.one_of(False, False, True):
-            inside = _PARAMETERS + inside
+            inside = PARAMETERS + inside
         head = f'<serviceTask id="{id_}" camunda:type="external" camunda:topic="{id_}">'
         return f"{head}{inside}</serviceTask>", id_
 
@@ -204,65 +100,45 @@ class _Loom:
         id_, name = self.node("receive"), self.named("message")
         return f'<receiveTask id="{id_}" messageRef="{name}"/>', id_
 
-    def call(self, place: _Place) -> tuple[str, str]:
+    def call(self, place: Place) -> tuple[str, str]:
         self.called = True
         id_ = self.node("call")
         self.topics[f"{CALLED}_work"] = place.caught
-        return f'<callActivity id="{id_}" calledElement="{CALLED}">{_ALL}</callActivity>', id_
+        return f'<callActivity id="{id_}" calledElement="{CALLED}">{ALL}</callActivity>', id_
 
-    def throw(self, way: _Way, place: _Place) -> _Way:
+    def throw(self, way: Way, place: Place) -> Way:
         id_ = self.node("throw")
-        inner = self.one_of("", *map(_escalation, LEVELS), *map(_signal, self.signals))
+        inner = self.one_of("", *map(escalation, LEVELS), *map(signal, self.signals))
         return self.add(
             way, f'<intermediateThrowEvent id="{id_}">{inner}</intermediateThrowEvent>', id_
         )
 
-    def catch(self, way: _Way, place: _Place) -> _Way:
+    def catch(self, way: Way, place: Place) -> Way:
         id_ = self.node("catch")
         event = self.event(self.one_of("timer", "message", "signal"))
         return self.add(
             way, f'<intermediateCatchEvent id="{id_}">{event}</intermediateCatchEvent>', id_
         )
 
-    def event(self, kind: str, *, again: bool = False) -> str:
-        """Make what an event waits for; a timer comes `again` where its event may."""
-        if kind == "escalation":
-            return _escalation(self.one_of("", *LEVELS))
-        if kind == "timer":
-            self.timers += 1
-            length = f"PT{60 * self.one_of(1, 2) + 2 ** (self.timers % 6)}M"
-            if again and self.draw(st.booleans()):
-                return timer("timeCycle", f"R2/{length}")
-            return timer("timeDuration", length)
-        return f'<{kind}EventDefinition {kind}Ref="{self.named(kind)}"/>'
-
-    def named(self, kind: str) -> str:
-        """Declare a message or signal that nobody else waits for."""
-        names = self.messages if kind == "message" else self.signals
-        id_ = f"{kind}_{len(names) + 1}"
-        names.append(id_)
-        self.aside.append(f'<{kind} id="{id_}" name="{id_}"/>')
-        return id_
-
-    def exclusive(self, way: _Way, place: _Place) -> _Way | None:
+    def exclusive(self, way: Way, place: Place) -> Way | None:
         return self.conditional("exclusive", way, place)
 
-    def inclusive(self, way: _Way, place: _Place) -> _Way | None:
+    def inclusive(self, way: Way, place: Place) -> Way | None:
         return self.conditional("inclusive", way, replace(place, whole=True))
 
-    def conditional(self, kind: str, way: _Way, place: _Place) -> _Way | None:
+    def conditional(self, kind: str, way: Way, place: Place) -> Way | None:
         split, default = self.node(kind), self.flow_id()
         self.add(way, f'<{kind}Gateway id="{split}" default="{default}"/>', split)
-        ways = [_Way(split, self.one_of(*_CONDITIONS)) for _ in range(self.draw(st.integers(1, 2)))]
-        return self.merge(kind, [*ways, _Way(split, id=default)], place)
+        ways = [Way(split, self.one_of(*CONDITIONS)) for _ in range(self.draw(st.integers(1, 2)))]
+        return self.merge(kind, [*ways, Way(split, id=default)], place)
 
-    def parallel(self, way: _Way, place: _Place) -> _Way | None:
+    def parallel(self, way: Way, place: Place) -> Way | None:
         split = self.node("parallel")
         self.add(way, f'<parallelGateway id="{split}"/>', split)
-        ways = [_Way(split) for _ in range(self.draw(st.integers(2, 3)))]
+        ways = [Way(split) for _ in range(self.draw(st.integers(2, 3)))]
         return self.merge("parallel", ways, place)
 
-    def merge(self, kind: str, ways: list[_Way], place: _Place) -> _Way | None:
+    def merge(self, kind: str, ways: list[Way], place: Place) -> Way | None:
         """Let each way go through a chain of its own, and bring together what comes out."""
         ends = [end for way in ways if (end := self.chain(way, place, 2)) is not None]
         if not ends:
@@ -271,9 +147,9 @@ class _Loom:
         self.parts.append(f'<{kind}Gateway id="{id_}"/>')
         for end in ends:
             self.join(end, id_)
-        return _Way(id_)
+        return Way(id_)
 
-    def loop(self, way: _Way, place: _Place) -> _Way | None:
+    def loop(self, way: Way, place: Place) -> Way | None:
         start, decision, default = self.node("again"), self.node("enough"), self.flow_id()
         here = self.add(way, f'<exclusiveGateway id="{start}"/>', start)
         here = self.add(here, *self.external(place))  # it decides, and keeps it from being endless
@@ -281,10 +157,10 @@ class _Loom:
         if end is None:
             return None
         self.add(end, f'<exclusiveGateway id="{decision}" default="{default}"/>', decision)
-        self.join(_Way(decision, self.one_of(*_CONDITIONS)), start)
-        return _Way(decision, id=default)
+        self.join(Way(decision, self.one_of(*CONDITIONS)), start)
+        return Way(decision, id=default)
 
-    def events(self, way: _Way, place: _Place) -> _Way | None:
+    def events(self, way: Way, place: Place) -> Way | None:
         gateway = self.node("first")
         self.add(way, f'<eventBasedGateway id="{gateway}"/>', gateway)
         ways = []
@@ -292,23 +168,23 @@ class _Loom:
             id_ = self.node("catch")
             inner = self.event(kind)
             xml = f'<intermediateCatchEvent id="{id_}">{inner}</intermediateCatchEvent>'
-            ways.append(self.add(_Way(gateway), xml, id_))
+            ways.append(self.add(Way(gateway), xml, id_))
         return self.merge("exclusive", ways, place)
 
-    def end(self, way: _Way, place: _Place) -> None:
+    def end(self, way: Way, place: Place) -> None:
         id_ = self.node("end")
         inner = self.one_of(
             "",
             "<terminateEventDefinition/>",
-            _FAILS,
-            *map(_escalation, LEVELS),
-            *map(_signal, self.signals),
+            FAILS,
+            *map(escalation, LEVELS),
+            *map(signal, self.signals),
         )
         self.add(way, f'<endEvent id="{id_}">{inner}</endEvent>', id_)
 
     # -- scopes ------------------------------------------------------------------------------
 
-    def sub_process(self, place: _Place, inside: str = "") -> tuple[str, str]:
+    def sub_process(self, place: Place, inside: str = "") -> tuple[str, str]:
         id_ = self.node("sub")
         outer, self.parts = self.parts, []
         handler = self.one_of(None, None, "error", "message", "timer", "escalation", "signal")
@@ -321,15 +197,15 @@ class _Loom:
         inner, self.parts = "".join(self.parts), outer
         return f'<subProcess id="{id_}">{inside}{inner}</subProcess>', id_
 
-    def scope(self, place: _Place) -> None:
+    def scope(self, place: Place) -> None:
         start = self.node("start")
         self.parts.append(f'<startEvent id="{start}"/>')
-        here = self.chain(_Way(start), place, least=1 if place.inside else 2)
+        here = self.chain(Way(start), place, least=1 if place.inside else 2)
         if here is not None:
             end = self.node("end")
             self.add(here, f'<endEvent id="{end}"/>', end)
 
-    def handler(self, kind: str, place: _Place) -> None:
+    def handler(self, kind: str, place: Place) -> None:
         """Weave an event sub-process in."""
         id_, start = self.node("handler"), self.node("start")
         interrupting = "true" if kind == "error" else self.one_of("true", "false")
@@ -339,11 +215,11 @@ class _Loom:
         self.parts.append(
             f'<startEvent id="{start}" isInterrupting="{interrupting}">{event}</startEvent>'
         )
-        self.chain(_Way(start), replace(place, depth=_MAX_DEPTH), 2)
+        self.chain(Way(start), replace(place, depth=MAX_DEPTH), 2)
         inner, self.parts = "".join(self.parts), outer
         self.parts.append(f'<subProcess id="{id_}" triggeredByEvent="true">{inner}</subProcess>')
 
-    def guarded(self, way: _Way, place: _Place) -> _Way | None:
+    def guarded(self, way: Way, place: Place) -> Way | None:
         """Weave an activity with a boundary event in."""
         kind = self.one_of("error", "timer", "message", "signal", "escalation")
         code = self.one_of(None, *CODES)
@@ -363,16 +239,16 @@ class _Loom:
             f'<boundaryEvent id="{boundary}" attachedToRef="{id_}" cancelActivity="{cancel}">'
             f"{event}</boundaryEvent>"
         )
-        aside = self.chain(_Way(boundary), place, 1)
+        aside = self.chain(Way(boundary), place, 1)
         if aside is None or cancel == "false":
             return here  # what runs beside comes to its own end
         merge = self.node("exclusive_join")
         self.parts.append(f'<exclusiveGateway id="{merge}"/>')
         self.join(here, merge)
         self.join(aside, merge)
-        return _Way(merge)
+        return Way(merge)
 
-    def host(self, place: _Place, *, scoped: bool) -> tuple[str, str]:
+    def host(self, place: Place, *, scoped: bool) -> tuple[str, str]:
         """Make an activity for a boundary event; what is `scoped` comes from within one."""
         kinds = ["subprocess"]
         kinds += [] if place.many or self.called else ["call"]
@@ -390,7 +266,7 @@ class _Loom:
             case _:
                 return self.sub_process(place)
 
-    def several(self, way: _Way, place: _Place) -> _Way:
+    def several(self, way: Way, place: Place) -> Way:
         """Weave an activity in that is done several times."""
         sequential = self.one_of("true", "false")
         number = self.one_of("2", "${w + 1}", None)
@@ -416,16 +292,16 @@ class _Loom:
 def models(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Woven:
     """Draw a model."""
     loom = _Loom(draw)
-    place = _Place()
+    place = Place()
     handler = loom.one_of(None, None, "error", "message", "timer", "escalation", "signal")
     if handler == "error":
         place = replace(place, caught=frozenset(CODES))
     loom.scope(place)
     if handler is not None:
-        loom.handler(handler, _Place(inside=True))
-    xml = bpmn(*loom.parts, process_id=PROCESS, aside="".join([*_DECLARED, *loom.aside]))
+        loom.handler(handler, Place(inside=True))
+    xml = bpmn(*loom.parts, process_id=PROCESS, aside="".join([*DECLARED, *loom.aside]))
     return Woven(
-        models=(Model(name=f"{PROCESS}.bpmn", bpmn=_lasting(xml, PROCESS)), _child()),
+        models=(Model(name=f"{PROCESS}.bpmn", bpmn=lasting(xml, PROCESS)), child()),
         topics=loom.topics,
         messages=tuple(loom.messages),
         signals=tuple(loom.signals),

@@ -9,20 +9,26 @@ from typing import Any
 import httpx
 
 from tests.conformance.model import Model
+from tests.conformance.rest_records import (
+    read_time,
+    to_incident,
+    to_instance,
+    to_personal_task,
+    to_step,
+    to_variables,
+    typed,
+)
 from tests.conformance.stage import (
     BEGINNING,
     LATE,
-    IncidentSeen,
     InstanceSeen,
     PersonalTask,
     Result,
     Scene,
-    StepSeen,
     Work,
 )
 from tests.real.engines.engine import RealEngine
 
-_STATES = {"ACTIVE": "active", "COMPLETED": "completed"}
 _ASCENDING = {"sortOrder": "asc"}
 _TRIES = 100
 """How many jobs may follow each other at one moment."""
@@ -34,7 +40,7 @@ async def real_stage(engine: RealEngine) -> AsyncIterator["RestStage"]:
     async with httpx.AsyncClient(
         base_url=engine.url,
         trust_env=False,
-        verify=False,
+        verify=False,  # plain HTTP: the certificates of authorities need not be read each time
         timeout=30,
     ) as client:
 
@@ -65,7 +71,8 @@ class RestStage:
         self._now = BEGINNING
         self._deployments: list[str] = []
         self._processes: list[str] = []
-        self._candidates: dict[str, Mapping[str, Any]] = {}  # of user tasks: they never change
+        self._has_jobs = self._has_people = self._has_failed = False  # else it need not be asked
+        self._candidates: dict[str, Sequence[Any]] = {}  # of user tasks: they never change
 
     async def deploy(self, models: Sequence[Model]) -> Result:
         """Deploy models together."""
@@ -78,6 +85,8 @@ class RestStage:
             return Result.REFUSED
         answer.raise_for_status()
         self._deployments.append(answer.json()["id"])
+        self._has_jobs |= any(b"async" in m.bpmn or b"timer" in m.bpmn for m in models)
+        self._has_people |= any(b"userTask" in m.bpmn for m in models)
         self._processes += [m.process_id for m in models if m.process_id not in self._processes]
         return Result.DONE
 
@@ -85,7 +94,7 @@ class RestStage:
         self, process_id: str, business_key: str, variables: Mapping[str, Any]
     ) -> Result:
         """Start an instance by the id of its process."""
-        body = {"businessKey": business_key, "variables": _typed(variables)}
+        body = {"businessKey": business_key, "variables": typed(variables)}
         return await self._do(f"/process-definition/key/{process_id}/start", body)
 
     async def fetch(self, topic: str, worker: str, lock: timedelta) -> Sequence[Work]:
@@ -114,7 +123,7 @@ class RestStage:
 
     async def complete(self, task: str, worker: str, variables: Mapping[str, Any]) -> Result:
         """Complete an external task."""
-        body = {"workerId": worker, "variables": _typed(variables)}
+        body = {"workerId": worker, "variables": typed(variables)}
         return await self._do(f"/external-task/{task}/complete", body)
 
     async def fail(self, task: str, worker: str, *, retries: int, after: timedelta) -> Result:
@@ -125,6 +134,7 @@ class RestStage:
             "retries": retries,
             "retryTimeout": after // timedelta(milliseconds=1),
         }
+        self._has_failed = True
         return await self._do(f"/external-task/{task}/failure", body)
 
     async def bpmn_error(
@@ -135,7 +145,7 @@ class RestStage:
             "workerId": worker,
             "errorCode": code,
             "errorMessage": message,
-            "variables": _typed(variables),
+            "variables": typed(variables),
         }
         return await self._do(f"/external-task/{task}/bpmnError", body)
 
@@ -146,7 +156,7 @@ class RestStage:
 
     async def complete_user_task(self, task: str, variables: Mapping[str, Any]) -> Result:
         """Complete a user task."""
-        return await self._do(f"/task/{task}/complete", {"variables": _typed(variables)})
+        return await self._do(f"/task/{task}/complete", {"variables": typed(variables)})
 
     async def correlate(
         self,
@@ -157,24 +167,24 @@ class RestStage:
         variables: Mapping[str, Any],
     ) -> Result:
         """Hand a message to the one who waits for it."""
-        body: dict[str, Any] = {"messageName": message, "processVariables": _typed(variables)}
+        body: dict[str, Any] = {"messageName": message, "processVariables": typed(variables)}
         if business_key is not None:
             body["businessKey"] = business_key
         if correlation:
-            body["correlationKeys"] = _typed(correlation)
+            body["correlationKeys"] = typed(correlation)
         answer = await self._client.post("/message", json=body)
         return await self._judge(answer, nobody=Result.REFUSED)
 
     async def signal(self, name: str, variables: Mapping[str, Any]) -> Result:
         """Tell a signal to all who wait for it."""
-        return await self._do("/signal", {"name": name, "variables": _typed(variables)})
+        return await self._do("/signal", {"name": name, "variables": typed(variables)})
 
     async def retry(self, incident: str) -> Result:
         """Give what has stopped one more try."""
-        found = (await self._get(f"/incident/{incident}"))["incidentType"]
-        work = (await self._get(f"/incident/{incident}"))["configuration"]
-        kind = "job" if found == "failedJob" else "external-task"
-        answer = await self._client.put(f"/{kind}/{work}/retries", json={"retries": 1})
+        found = await self._get(f"/incident/{incident}")
+        kind = "job" if found["incidentType"] == "failedJob" else "external-task"
+        path = f"/{kind}/{found['configuration']}/retries"
+        answer = await self._client.put(path, json={"retries": 1})
         return await self._judge(answer)
 
     async def delete(self, instance: str) -> Result:
@@ -185,8 +195,10 @@ class RestStage:
         """Let time pass, and fire every timer at its time."""
         until = self._now + span
         while True:
-            waiting = await self._get("/job", withRetriesLeft="true")
-            due = min((_time(job["dueDate"]) for job in waiting if job["dueDate"]), default=None)
+            waiting = await self._get_if(self._has_jobs, "/job", withRetriesLeft="true")
+            due = min(
+                (read_time(job["dueDate"]) for job in waiting if job["dueDate"]), default=None
+            )
             if due is None or due > until:
                 break
             await self._set(max(self._now, due + LATE))
@@ -200,29 +212,25 @@ class RestStage:
         root_of = {each.id: each.root for each in instances}
         steps, tasks, incidents, variables = await asyncio.gather(
             self._get("/history/activity-instance", sortBy="occurrence", **_ASCENDING),
-            self._get("/task", sortBy="created", **_ASCENDING),
-            self._get("/incident"),
+            self._get_if(self._has_people, "/task", sortBy="created", **_ASCENDING),
+            self._get_if(self._has_failed, "/incident"),
             self._get("/history/variable-instance"),
         )
         return Scene(
             instances=instances,
             steps=[
-                _step(record, root_of[record["processInstanceId"]])
+                to_step(record, root_of[record["processInstanceId"]])
                 for record in steps
                 if record["processInstanceId"] in root_of
             ],
             user_tasks=[await self._user_task(t, root_of[t["processInstanceId"]]) for t in tasks],
             incidents=[
-                IncidentSeen(
-                    id=each["id"],
-                    root=root_of[each["processInstanceId"]],
-                    element=each["activityId"],
-                )
+                to_incident(each, root_of[each["processInstanceId"]])
                 for each in incidents
                 if each["id"] == each["rootCauseIncidentId"]  # callers have one for it, too
             ],
             variables={
-                root: _variables(variables, root) for id_, root in root_of.items() if id_ == root
+                root: to_variables(variables, root) for id_, root in root_of.items() if id_ == root
             },
         )
 
@@ -245,38 +253,14 @@ class RestStage:
             sortBy="startTime",
             **_ASCENDING,
         )
-        return [
-            InstanceSeen(
-                id=each["id"],
-                root=each["rootProcessInstanceId"],
-                process_id=each["processDefinitionKey"],
-                business_key=each["businessKey"],
-                state=_STATES.get(each["state"], "terminated"),
-            )
-            for each in found
-        ]
+        return [to_instance(record) for record in found]
 
     async def _user_task(self, task: Mapping[str, Any], root: str) -> PersonalTask:
         if task["id"] not in self._candidates:
-            links = await self._get(f"/task/{task['id']}/identity-links", type="candidate")
-            self._candidates[task["id"]] = {
-                "users": sorted(link["userId"] for link in links if link["userId"]),
-                "groups": sorted(link["groupId"] for link in links if link["groupId"]),
-            }
-        return PersonalTask(
-            id=task["id"],
-            root=root,
-            element=task["taskDefinitionKey"],
-            fields=_set(
-                name=task["name"],
-                description=task["description"],
-                assignee=task["assignee"],
-                formKey=task["formKey"],
-                priority=None if task["priority"] == 50 else task["priority"],
-                due=task["due"] and f"{_time(task['due']):%Y-%m-%dT%H:%M:%SZ}",
-                **self._candidates[task["id"]],
-            ),
-        )
+            self._candidates[task["id"]] = await self._get(
+                f"/task/{task['id']}/identity-links", type="candidate"
+            )
+        return to_personal_task(task, self._candidates[task["id"]], root)
 
     async def _set(self, now: datetime) -> None:
         self._now = now
@@ -288,6 +272,9 @@ class RestStage:
         answer = await self._client.get(path, params=parameters)
         answer.raise_for_status()
         return answer.json()
+
+    async def _get_if(self, asked: bool, path: str, **parameters: str) -> Any:
+        return await self._get(path, **parameters) if asked else []
 
     async def _do(self, path: str, body: Mapping[str, Any]) -> Result:
         return await self._judge(await self._client.post(path, json=body))
@@ -310,40 +297,13 @@ class RestStage:
         """Run what is due until nothing is; a job that fails is tried until it is an incident."""
         ran = False
         for _ in range(_TRIES):
-            due = await self._get("/job", executable="true", sortBy="jobDueDate", **_ASCENDING)
+            due = await self._get_if(
+                self._has_jobs, "/job", executable="true", sortBy="jobDueDate", **_ASCENDING
+            )
             if not due:
                 return ran
             ran = True
             answer = await self._client.post(f"/job/{due[0]['id']}/execute")
             assert answer.status_code in {204, 404, 500}, answer.text
+            self._has_failed |= answer.status_code == 500
         raise AssertionError("There is no end of jobs that are due.")
-
-
-def _typed(variables: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: {"value": value} for name, value in variables.items()}
-
-
-def _time(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
-
-
-def _variables(records: Sequence[Mapping[str, Any]], root: str) -> Mapping[str, Any]:
-    return {
-        each["name"]: each["value"]
-        for each in sorted(records, key=lambda each: str(each["name"]))
-        if each["executionId"] == root and each["state"] == "CREATED"
-    }
-
-
-def _step(record: Mapping[str, Any], root: str) -> StepSeen:
-    state = "active" if record["endTime"] is None else "completed"
-    return StepSeen(
-        key=record["id"],
-        root=root,
-        element=record["activityId"],
-        state="cancelled" if record["canceled"] else state,
-    )
-
-
-def _set(**fields: Any) -> Mapping[str, Any]:
-    return {name: value for name, value in fields.items() if value not in (None, [], "")}

@@ -15,10 +15,11 @@ from taskloom.store.database import Database
 from taskloom.store.sealing import Sealer
 from taskloom.testing.play import Clock
 from tests.conformance.driven import watching
-from tests.conformance.loom import Woven, models
+from tests.conformance.loom import models
 from tests.conformance.port_stage import PortStage
 from tests.conformance.rest_stage import real_stage
 from tests.conformance.stage import BEGINNING
+from tests.conformance.thread import Woven
 from tests.conformance.walk import Choice, choices, walk
 from tests.real.engines.engine import RealEngine
 

@@ -8,11 +8,11 @@ import yaml
 from hypothesis import strategies as st
 from lxml import etree
 
-from tests.conformance.loom import ITEMS, PROCESS, VALUES, VARIABLES, Woven
 from tests.conformance.model import Model
 from tests.conformance.play import Player
 from tests.conformance.scenario import Action
 from tests.conformance.stage import Result, Scene, Stage
+from tests.conformance.thread import ITEMS, PROCESS, VALUES, VARIABLES, Woven
 from tests.conformance.trace import describe
 
 MOST = 12
