@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from taskloom.errors import Unavailable
 from taskloom.runtime.bell import Bell
-from taskloom.runtime.loop import Loop, Pace
+from taskloom.runtime.loop import Loop, Pace, limited
 
 LONG = 60.0  # a poll that a test never waits for: only bells wake it
 
@@ -203,3 +203,28 @@ async def test_the_end_does_not_wait_for_an_outage_to_end() -> None:
         await asyncio.wait([running])
 
     assert running.done()
+
+
+async def test_more_is_claimed_when_little_is_left() -> None:
+    """Where a claim is dear it brings several, of which some wait in hand for their turn."""
+    queue, bell, done = Numbers(*range(10)), Bell(), list[int]()
+    at_once, most = 0, 0
+
+    async def handle(number: int) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        done.append(number)
+
+    pace = Pace(poll=LONG, concurrency=6, refill=2)
+    loop = Loop("test", queue, limited(handle, 2), bell=bell, topic="numbers", pace=pace)
+    running = asyncio.create_task(loop.run())
+    await _until(lambda: len(done) == 10)
+    running.cancel()
+    await asyncio.wait((running,))
+
+    assert list(range(10)) == sorted(done)
+    assert 2 == most
+    assert [6, 4] == [limit for limit in queue.limits if limit][:2]

@@ -2,7 +2,8 @@
 {{- define "taskloom.complete" -}}
 {{- $callers := dict "enabled" true "audience" "taskloom" "eventPosters" list -}}
 {{- $connectors := dict "pool" "default" "dedicated" (dict "enabled" false) -}}
-{{- range $part, $defaults := dict "callers" $callers "connectors" $connectors -}}
+{{- $engine := dict "url" "" "existingSecret" "" "oauth" (dict "tokenUrl" "" "scope" "") "tls" (dict "ca" false "certificate" false) "tenant" "" "historyDays" 180 -}}
+{{- range $part, $defaults := dict "callers" $callers "connectors" $connectors "engine" $engine -}}
 {{- $_ := set $.Values $part (index $.Values $part | default dict) -}}
 {{- range $name, $default := $defaults -}}
 {{- if not (hasKey (index $.Values $part) $name) -}}
@@ -41,6 +42,17 @@
 {{- end -}}
 {{- if and $external $db.embedded.persistence.enabled -}}
 {{- fail "\n\ndatabase.embedded.persistence is of no use with a database of yours: leave one of the two out." -}}
+{{- end -}}
+{{- with .Values.engine -}}
+{{- if and .url (not (regexMatch "^https?://[^@/]+(/|$)" .url)) -}}
+{{- fail "\n\nengine.url is no URL such as http://operaton:8080/engine-rest (user and password stand in engine.existingSecret)." -}}
+{{- end -}}
+{{- if and (not .url) (or .existingSecret .oauth.tokenUrl .tenant) -}}
+{{- fail "\n\nengine.existingSecret, engine.oauth and engine.tenant need engine.url." -}}
+{{- end -}}
+{{- if and (or .oauth.tokenUrl .tls.ca .tls.certificate) (not .existingSecret) -}}
+{{- fail "\n\nengine.oauth.tokenUrl and engine.tls need engine.existingSecret." -}}
+{{- end -}}
 {{- end -}}
 {{- if and $external (not .Values.encryption.existingSecret) -}}
 {{- fail (printf "\n\nencryption.existingSecret is missing. What seals secrets in a database of yours has to outlive the pods. Make it once, and keep a copy:\n\n  kubectl create secret generic taskloom-encryption --namespace %s \\\n    --from-literal=keys=\"$(openssl rand -base64 32 | tr '+/' '-_')\"\n\nand give it: --set encryption.existingSecret=taskloom-encryption" $namespace) -}}

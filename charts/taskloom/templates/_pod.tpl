@@ -33,6 +33,66 @@
   value: {{ .Values.settings.webhooks | quote }}
 {{- end -}}
 
+{{/* Whether these roles call an engine elsewhere: those that start, run, deploy or look workflows up. */}}
+{{- define "taskloom.usesEngine" -}}
+{{- if .root.Values.engine.url -}}
+{{- range $role := splitList "," (.roles | default "") -}}
+{{- if has $role (list "api" "worker" "relay" "controller") -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Variables that say where the engine is, and how it knows us. */}}
+{{- define "taskloom.engineEnv" -}}
+{{- with .Values.engine }}
+{{- if .url }}
+- name: TASKLOOM_ENGINE
+  value: camunda
+- name: TASKLOOM_ENGINE_URL
+  value: {{ .url | quote }}
+- name: TASKLOOM_ENGINE_HISTORY_DAYS
+  value: {{ .historyDays | quote }}
+{{- with .tenant }}
+- name: TASKLOOM_ENGINE_TENANT
+  value: {{ . | quote }}
+{{- end }}
+{{- with .oauth.tokenUrl }}
+- name: TASKLOOM_ENGINE_OAUTH_TOKEN_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- with .oauth.scope }}
+- name: TASKLOOM_ENGINE_OAUTH_SCOPE
+  value: {{ . | quote }}
+{{- end }}
+{{- if .existingSecret }}
+{{- $secret := .existingSecret }}
+{{- $keys := dict "USER" "user" "PASSWORD" "password" "TOKEN" "token" }}
+{{- if .oauth.tokenUrl }}
+{{- $keys = dict "OAUTH_CLIENT_ID" "clientId" "OAUTH_CLIENT_SECRET" "clientSecret" }}
+{{- end }}
+{{- range $variable, $key := $keys }}
+- name: TASKLOOM_ENGINE_{{ $variable }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $secret }}
+      key: {{ $key }}
+      optional: {{ not (hasPrefix "OAUTH" $variable) }}
+{{- end }}
+{{- if .tls.ca }}
+- name: TASKLOOM_ENGINE_CA
+  value: /etc/taskloom/engine/ca.crt
+{{- end }}
+{{- if .tls.certificate }}
+- name: TASKLOOM_ENGINE_CERTIFICATE
+  value: /etc/taskloom/engine/tls.crt
+- name: TASKLOOM_ENGINE_KEY
+  value: /etc/taskloom/engine/tls.key
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* Variables of every container that runs Taskloom. */}}
 {{- define "taskloom.commonEnv" -}}
 - name: TASKLOOM_DATA_DIR
@@ -66,6 +126,9 @@
     secretKeyRef:
       name: {{ . }}
       key: {{ $values.encryption.existingSecretKey }}
+{{- end }}
+{{- if include "taskloom.usesEngine" . }}
+{{- include "taskloom.engineEnv" $root }}
 {{- end }}
 {{- if has "api" $roles }}
 - name: TASKLOOM_AUTH_MODE
@@ -178,6 +241,11 @@ volumeMounts:
   {{- if .template }}
   - name: source
     mountPath: /etc/taskloom/source
+    readOnly: true
+  {{- end }}
+  {{- if and (include "taskloom.usesEngine" .) (or .root.Values.engine.tls.ca .root.Values.engine.tls.certificate) }}
+  - name: engine
+    mountPath: /etc/taskloom/engine
     readOnly: true
   {{- end }}
   {{- with .values.extraVolumeMounts }}
@@ -338,6 +406,19 @@ spec:
         - name: source
           configMap:
             name: {{ $fullname }}-source
+        {{- end }}
+        {{- if and (include "taskloom.usesEngine" .) (or $root.Values.engine.tls.ca $root.Values.engine.tls.certificate) }}
+        - name: engine
+          secret:
+            secretName: {{ $root.Values.engine.existingSecret }}
+            items:
+              {{- if $root.Values.engine.tls.ca }}
+              - {key: ca.crt, path: ca.crt}
+              {{- end }}
+              {{- if $root.Values.engine.tls.certificate }}
+              - {key: tls.crt, path: tls.crt}
+              - {key: tls.key, path: tls.key}
+              {{- end }}
         {{- end }}
         {{- with $values.extraVolumes }}
         {{- toYaml . | nindent 8 }}

@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from taskloom.bootstrap.engine import running_engine
+from taskloom.cli.engine_findings import engine_findings
 from taskloom.cli.findings import Finding, Level
 from taskloom.domain.jobs import JobState
 from taskloom.domain.webhooks import Subscription
-from taskloom.engines.embedded.engine import EmbeddedEngine
+from taskloom.engines.camunda.engine import CamundaEngine
 from taskloom.errors import TaskloomError, Unavailable
 from taskloom.ports.engine import Incident
 from taskloom.settings import Settings
@@ -107,11 +109,16 @@ async def _contents(
         subscriptions: list[Subscription] = []
         if settings.webhooks and not sealed:
             subscriptions = await tx.webhooks.subscriptions()
-    incidents = await EmbeddedEngine(workflows).incidents()
+    async with running_engine(settings, tasks, workflows) as engine:
+        about_engine: list[Finding] = []
+        if isinstance(engine, CamundaEngine):
+            about_engine = await engine_findings(engine)
+        if not any(finding.level is Level.WRONG for finding in about_engine):
+            about_engine += incident_findings(await engine.incidents())
     return [
         *resource_findings(resources),
         *job_findings(counts),
-        *incident_findings(incidents),
+        *about_engine,
         *subscription_findings(subscriptions),
         *([_no_keys(settings.data_dir)] if settings.webhooks and sealed else []),
     ]
