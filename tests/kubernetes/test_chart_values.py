@@ -87,7 +87,7 @@ AT: dict[Path_, Any] = {
     ("auth", "mode"): "example",
     ("podSecurityContext", "seccompProfile", "type"): "Unconfined",
 }
-PEERS = {"apiFrom", "metricsFrom", "databaseTo", "kubernetesTo"}
+PEERS = {"apiFrom", "metricsFrom", "databaseTo", "engineTo", "kubernetesTo"}
 
 
 def leaves(value: Any, place: Path_ = ()) -> Iterator[Path_]:
