@@ -264,6 +264,22 @@ REFUSED_ELEMENTS = {
         ),
         "a signal carries no business key",
     ),
+    "multi-instance that collects": (
+        (
+            f'<serviceTask id="x" {EXTERNAL}><multiInstanceLoopCharacteristics'
+            ' camunda:collection="a"><loopDataOutputRef>b</loopDataOutputRef>'
+            "</multiInstanceLoopCharacteristics></serviceTask>"
+        ),
+        "loopDataOutputRef of its multi-instance is not supported",
+    ),
+    "receive task that starts": (
+        '<receiveTask id="x" messageRef="M" instantiate="true"/>',
+        "it starts a process: use a start event",
+    ),
+    "parallel event-based gateway": (
+        '<eventBasedGateway id="x" eventGatewayType="Parallel"/>',
+        "a parallel event-based gateway is not supported",
+    ),
     "multi-instance with what is unknown": (
         (
             f'<serviceTask id="x" {EXTERNAL}><multiInstanceLoopCharacteristics camunda:magic="1">'

@@ -33,6 +33,8 @@ from taskloom.engines.embedded.reading import (
     text_of,
 )
 
+# Camunda passes over these: what they say would not happen
+_NOT_COLLECTED = frozenset({"complexBehaviorDefinition", "loopDataOutputRef", "outputDataItem"})
 _OWNER = {kind: re.compile(rf"{kind}\(\s*(.*?)\s*\)") for kind in ("user", "group")}
 
 Reader = Callable[[Element, str, Reading], model.Work | None]
@@ -151,7 +153,20 @@ def _call(element: Element, element_id: str, reading: Reading) -> model.Work:
 
 
 def _receive(element: Element, element_id: str, reading: Reading) -> model.Work:
+    _refuse_instantiating(element, element_id, reading)
     return model.Catch(event=read_message(element, element_id, reading))
+
+
+def _event_gateway(element: Element, element_id: str, reading: Reading) -> model.Work:
+    _refuse_instantiating(element, element_id, reading)
+    if element.get("eventGatewayType") == "Parallel":
+        reading.problems.add(element_id, "a parallel event-based gateway is not supported")
+    return model.EventGateway(targets=())
+
+
+def _refuse_instantiating(element: Element, element_id: str, reading: Reading) -> None:
+    if element.get("instantiate") == "true":
+        reading.problems.add(element_id, "it starts a process: use a start event")
 
 
 def _end(element: Element, element_id: str, reading: Reading) -> model.Work | None:
@@ -248,6 +263,8 @@ def read_loop(element: Element, element_id: str, reading: Reading) -> model.Mult
     for marker in bpmn_children(element, "multiInstanceLoopCharacteristics"):
         check_extensions(marker, element_id, problems)
         parts = {local_name(child): child for child in bpmn_children(marker)}
+        for name in sorted(_NOT_COLLECTED & parts.keys()):
+            problems.add(element_id, f"{name} of its multi-instance is not supported")
         collection = extension_attribute(marker, "collection")
         if collection is None and "loopDataInputRef" in parts:
             collection = text_of(parts["loopDataInputRef"])
@@ -305,7 +322,7 @@ _READERS: Mapping[str, Reader] = {
     "intermediateThrowEvent": _throw,
     "intermediateCatchEvent": _catch,
     "boundaryEvent": _boundary,
-    "eventBasedGateway": lambda *_: model.EventGateway(targets=()),
+    "eventBasedGateway": _event_gateway,
     "exclusiveGateway": lambda *_: model.Exclusive(),
     "parallelGateway": lambda *_: model.Parallel(),
     "inclusiveGateway": lambda *_: model.Inclusive(feeders=frozenset()),
