@@ -474,6 +474,35 @@ class EventsContract:
 
         assert 0 == await play.elapse(seconds=60)
 
+    async def test_time_that_fails_holds_up_none_after_it(self, play: Play) -> None:
+        """The one that failed waits for its retry, and the cycle goes on meanwhile."""
+        await play.start(
+            START,
+            external("a"),
+            boundary_event("late", "a", timer("timeCycle", "R3/PT10S"), interrupting=False),
+            '<exclusiveGateway id="x"/>',
+            external("b"),
+            external("c"),
+            path("s a"),
+            path("late x"),
+            flow("x", "b", "${now() > dateTime().plusDays(1) || n == 1}"),
+            flow("x", "c", "${n == 2}"),
+            variables={"n": 3},
+        )
+        await play.elapse(seconds=10)
+        await play.elapse(seconds=10)
+        first, second = await play.engine.incidents()
+        await play.engine.retry_incident(first.id)
+        assert 1 == await play.elapse(seconds=0)
+        assert 2 == len(await play.engine.incidents())
+        assert 1 == await play.elapse(seconds=10)
+        assert 3 == len(await play.engine.incidents())
+        assert 0 == await play.elapse(seconds=60)
+        await play.do("a")
+
+        assert second.element_id == "late"
+        assert [] == list(await play.engine.incidents())
+
     async def test_cycle_without_time_between_is_refused(self, play: Play) -> None:
         """It would fire for ever."""
         with pytest.raises(Unprocessable, match=r"late: .*without time between"):

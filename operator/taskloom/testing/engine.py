@@ -396,12 +396,9 @@ class InMemoryEngine:
                 await self._fire(each)
             except TaskloomError as exc:
                 self._forget(each)
-                if each.live is None:
-                    self._follow(each)
-                    each_left = replace(each, timer=replace(each.timer, repeat=None))
-                    self._stop(None, each.timer.element, exc.message, due=each_left)
-                else:
-                    self._stop(each.live, each.timer.element, exc.message, due=each)
+                self._follow(each)  # it holds up none of those after it
+                once = replace(each, timer=replace(each.timer, repeat=None))
+                self._stop(each.live, each.timer.element, exc.message, due=once)
         return len(due)
 
     async def _fire(self, due: Due) -> None:
@@ -420,7 +417,7 @@ class InMemoryEngine:
         self._forget(due)
 
     def _follow(self, due: Due) -> None:
-        """Set a start event's timer for its next time."""
+        """Set a timer for its next time, if there is one."""
         repeat = due.timer.repeat
         following = None if repeat is None else next_of_cycle(repeat, self._now())
         if following is not None:

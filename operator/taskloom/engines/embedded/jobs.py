@@ -16,8 +16,7 @@ import structlog
 from taskloom.engines.embedded import records
 from taskloom.engines.embedded.incidents import open_incident
 from taskloom.engines.embedded.iso8601 import next_of_cycle
-from taskloom.engines.embedded.start_events import add_start_timer
-from taskloom.engines.embedded.state import Fire, NewTimer
+from taskloom.engines.embedded.state import Fire
 from taskloom.engines.embedded.stepping import Stepper
 from taskloom.errors import TaskloomError, Temporary
 from taskloom.store.driver import run
@@ -39,6 +38,12 @@ UPDATE engine_timers SET due_at = %s WHERE seq IN (
     SELECT seq FROM engine_timers WHERE seq = ANY(%s) AND NOT stopped FOR UPDATE SKIP LOCKED)
 """
 
+_FOLLOW = """
+INSERT INTO engine_timers
+    (instance_id, root_id, activity_id, definition_id, element_id, repeat, due_at)
+SELECT instance_id, root_id, activity_id, definition_id, element_id, repeat, %s
+FROM engine_timers WHERE seq = %s
+"""
 _LOCK_START = """
 SELECT definition_id, element_id, repeat, payload FROM engine_timers
 WHERE seq = %s AND NOT stopped FOR UPDATE
@@ -148,18 +153,15 @@ class Timers:
         if row is None:
             return  # another version has replaced it
         await self._stepper.begin_by_event(tx, row.definition_id, row.element_id, _payload(row))
-        await self._follow(tx, row)
+        await self._follow(tx, timer, row.repeat)
         await self._drop(tx, timer)
 
-    async def _follow(self, tx: Transaction, row: Any) -> None:
-        due = None if row.repeat is None else next_of_cycle(row.repeat, self._stepper.now())
-        if due is None:
-            return
-        following = NewTimer(
-            activity_id=row.definition_id, element=row.element_id, due_at=due, repeat=row.repeat
-        )
-        await add_start_timer(tx.connection, row.definition_id, following)
-        tx.notify("engine-jobs")
+    async def _follow(self, tx: Transaction, timer: DueTimer, repeat: str | None) -> None:
+        """Set a timer for its next time, if there is one."""
+        due = None if repeat is None else next_of_cycle(repeat, self._stepper.now())
+        if due is not None:
+            await run(tx.connection, _FOLLOW, (due, timer.number))
+            tx.notify("engine-jobs")
 
     async def _drop(self, tx: Transaction, timer: DueTimer) -> None:
         await run(tx.connection, "DELETE FROM engine_timers WHERE seq = %s", (timer.number,))
@@ -172,12 +174,11 @@ class Timers:
                 row = await records.lock(tx.connection, "timer", timer.number)
             if row is None:
                 return
-            if timer.starts:
-                await self._follow(tx, row)  # a start that fails holds up none of those after it
+            await self._follow(tx, timer, row.repeat)  # it holds up none of those after it
             await run(
                 tx.connection,
-                "UPDATE engine_timers SET stopped = true, repeat = %s WHERE seq = %s",
-                (None if timer.starts else row.repeat, timer.number),
+                "UPDATE engine_timers SET stopped = true, repeat = NULL WHERE seq = %s",
+                (timer.number,),
             )
             await open_incident(
                 tx.connection,

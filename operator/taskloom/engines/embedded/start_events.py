@@ -87,17 +87,12 @@ async def replace_start_events(
             (kind, storable(name), definition_id, element),
         )
     for timer in start_timers(process, definition_id, now):
-        await add_start_timer(connection, definition_id, timer)
-
-
-async def add_start_timer(connection: AsyncConnection, definition_id: str, timer: NewTimer) -> None:
-    """Let a definition start at a time."""
-    await run(
-        connection,
-        "INSERT INTO engine_timers (definition_id, element_id, due_at, repeat)"
-        " VALUES (%s, %s, %s, %s)",
-        (definition_id, timer.element, timer.due_at, timer.repeat),
-    )
+        await run(
+            connection,
+            "INSERT INTO engine_timers (definition_id, element_id, due_at, repeat)"
+            " VALUES (%s, %s, %s, %s)",
+            (definition_id, timer.element, timer.due_at, timer.repeat),
+        )
 
 
 async def drop_start_events(
