@@ -174,6 +174,29 @@ async def test_start_timer_fires_once_for_many_processes(play: Play, database: D
     assert 1 == await play.engine.running_instances("w")
 
 
+async def test_timers_and_deployments_never_wait_for_each_other(play: Play) -> None:
+    """Versions come and go while their timers fire, and nothing is blocked or left behind."""
+    models = [
+        bpmn(start_event("s", timer("timeCycle", "R/PT1S")), f'<task id="t{n}"/>', path(f"s t{n}"))
+        for n in range(8)
+    ]
+
+    async def renew(name: str) -> None:
+        for model in models:
+            deployed = await play.engine.deploy(name, model)
+            play.clock.forward(seconds=1)
+            await play.engine.undeploy([deployed.definition_id])
+
+    async def fire() -> None:
+        for _ in range(30):
+            await play.engine.run_due_jobs(5)
+
+    await asyncio.gather(renew("v"), renew("w"), fire(), fire())
+
+    assert await play.engine.next_due() is None
+    assert [] == list(await play.engine.incidents())
+
+
 async def test_nothing_is_left_of_what_has_ended(play: Play, database: Database) -> None:
     """However they end, instances leave no task, timer, subscription or incident behind."""
     again = timer("timeCycle", "R/PT1S")

@@ -44,9 +44,11 @@ INSERT INTO engine_timers
 SELECT instance_id, root_id, activity_id, definition_id, element_id, repeat, %s
 FROM engine_timers WHERE seq = %s
 """
+# the definition first, as undeploying locks it before what starts it
 _LOCK_START = """
-SELECT definition_id, element_id, repeat, payload FROM engine_timers
-WHERE seq = %s AND NOT stopped FOR UPDATE
+SELECT t.definition_id, t.element_id, t.repeat, t.payload
+FROM engine_timers AS t JOIN engine_definitions AS d ON d.id = t.definition_id
+WHERE t.seq = %s AND NOT t.stopped FOR KEY SHARE OF d FOR UPDATE OF t
 """
 
 
