@@ -3,7 +3,10 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 
+import psycopg
 import pytest
 
 from taskloom.domain.secret import Secret
@@ -30,6 +33,9 @@ TIMED = bpmn(
 )
 
 
+UNIQUE_INDEX = (
+    "CREATE UNIQUE INDEX ACT_UNIQ_RU_BUS_KEY ON ACT_RU_EXECUTION (PROC_DEF_ID_, BUSINESS_KEY_)"
+)
 RETRY_ONCE = (
     b'<intermediateCatchEvent id="w"><extensionElements><camunda:failedJobRetryTimeCycle>'
     b"R1/PT1S</camunda:failedJobRetryTimeCycle></extensionElements>"
@@ -53,6 +59,8 @@ def installed(
     engine = RealEngine(kind, folder / "engine", database=database, basic_auth=True)
     try:
         asyncio.run(engine.start())
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(UNIQUE_INDEX)
         yield engine
     finally:
         engine.stop()
@@ -118,6 +126,23 @@ async def test_lost_jobs_are_incidents_with_their_reason(installed: RealEngine) 
 
         assert "Cannot resolve identifier 'n'" in incident.message
         assert instance.id == incident.root_instance_id
+
+
+async def test_index_on_business_keys_makes_of_two_starts_one(installed: RealEngine) -> None:
+    """What the index refuses is found, even where nobody looked before; side by side, too."""
+    async with CamundaEngine(connection(installed), MemoryBookmark()) as engine:
+        await engine.deploy("timed", TIMED)
+        request = StartRequest(workflow_key="timed", start_id="twice", variables={}, fresh=True)
+        first = await engine.start(request)
+        second = await engine.start(request)
+        many = await asyncio.gather(
+            *(engine.start(replace(request, start_id="at once")) for _ in range(4))
+        )
+
+        assert first.id == second.id
+        assert 1 == len({instance.id for instance in many})
+        assert {} == await engine.repeated_starts(timedelta(hours=1))
+        await engine.delete_instances([first.id, many[0].id], "the test is over")
 
 
 async def test_engine_lets_in_who_it_knows(installed: RealEngine) -> None:

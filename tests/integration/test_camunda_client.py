@@ -101,7 +101,9 @@ async def lose(request: web.Request) -> web.StreamResponse:
 async def test_silent_engine_is_asked_again_and_then_told_of(opened: Opened) -> None:
     """Six tries, with pauses that double; the message names the setting."""
     client = await opened(Connection(url="http://127.0.0.1:9/engine-rest"))
-    with pytest.raises(Unavailable, match=r"does not answer .*: check TASKLOOM_ENGINE_URL"):
+    with pytest.raises(
+        Unavailable, match=r"does not answer \(Connection refused\): check TASKLOOM_ENGINE_URL"
+    ):
         await client.get("/version")
 
     assert 5 == len(opened.pauses)

@@ -35,13 +35,17 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job to be done; its id is the idempotency key."""
+    """A job to be done; its id is the idempotency key.
+
+    It falls due after so long: one that stands behind a request is the request's to do first.
+    """
 
     id: UUID
     kind: JobKind
     payload: Mapping[str, Any]
     event_id: UUID | None = None
     task_id: UUID | None = None
+    after: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from taskloom.ids import derived_id
 from taskloom.ports.engine import EngineUserTask, Outcome
 from taskloom.store.transaction import Transaction
 
+_REQUESTS_TURN = timedelta(seconds=10)  # before the relay takes it for lost
 _FINAL = (UserTaskStatus.COMPLETED, UserTaskStatus.CANCELLED)
 
 
@@ -140,4 +142,5 @@ def _job(completion: Completion) -> NewJob:
             "variables": dict(completion.variables),
             "by": completion.by,
         },
+        after=_REQUESTS_TURN,
     )

@@ -22,10 +22,10 @@ from taskloom.store.driver import as_parameter, run
 from taskloom.store.tables import jobs
 
 _INSERT = """
-INSERT INTO jobs (id, kind, payload, event_id, task_id)
-SELECT id, kind, payload::json, event_id, task_id
+INSERT INTO jobs (id, kind, payload, event_id, task_id, due_at)
+SELECT id, kind, payload::json, event_id, task_id, now() + after * interval '1 second'
 FROM jsonb_to_recordset(%s::jsonb) AS row (
-    id uuid, kind text, payload text, event_id uuid, task_id uuid)
+    id uuid, kind text, payload text, event_id uuid, task_id uuid, after float8)
 ON CONFLICT DO NOTHING
 """
 
@@ -73,6 +73,7 @@ class Jobs:
                     "payload": json.dumps(job.payload),
                     "event_id": job.event_id,
                     "task_id": job.task_id,
+                    "after": job.after.total_seconds(),
                 }
                 for job in new
             ]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -185,11 +186,8 @@ class Client:
                 self._engine_time = parsedate_to_datetime(date).astimezone(UTC)
 
     def _silent(self, cause: BaseException | None) -> Unavailable:
-        why = str(cause) or type(cause).__name__
-        if isinstance(cause, TimeoutError):
-            why = "it took too long"
         return Unavailable(
-            f"The engine at {self._base} does not answer ({why}): "
+            f"The engine at {self._base} does not answer ({_why(cause)}): "
             "check TASKLOOM_ENGINE_URL, and that it runs."
         )
 
@@ -197,6 +195,14 @@ class Client:
 def segment(text: str) -> str:
     """Write a text so that it is one segment of a path."""
     return quote(text, safe=":")
+
+
+def _why(cause: BaseException | None) -> str:
+    if isinstance(cause, TimeoutError):
+        return "it took too long"
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno)
+    return str(cause) or type(cause).__name__
 
 
 def _query(query: Mapping[str, object]) -> str:
