@@ -3,6 +3,7 @@
 A queue of `taskloom.runtime.loop`: the engine's locks are its leases.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -49,8 +50,8 @@ class ExternalTaskQueue:
 
     async def renew(self, items: Sequence[ExternalTask], lease: timedelta) -> None:
         """Extend the locks."""
-        for task in items:
-            await self._engine.extend_lock(task.id, self._worker_id, lease)
+        extensions = (self._engine.extend_lock(task.id, self._worker_id, lease) for task in items)
+        await asyncio.gather(*extensions)
 
 
 class Worker:

@@ -29,6 +29,9 @@ _TRIES = 6
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _AWAY = frozenset({429, 502, 503, 504})
+PAGE = 1_000
+"""How many entries are asked for at once."""
+
 _MOST = 32 * 1024 * 1024
 
 
@@ -90,6 +93,18 @@ class Client:
     async def ask(self, path: str, body: Mapping[str, Any], **query: object) -> Any:
         """Read something by a query that is posted, as the long ones are."""
         return await self.demand("POST", path, json_body=body, query=query)
+
+    async def every(self, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Read all that a posted query finds, page by page, as an engine may limit what it gives.
+
+        The query has to say in which order.
+        """
+        entries: list[dict[str, Any]] = []
+        while True:
+            page = await self.ask(path, query, firstResult=len(entries), maxResults=PAGE)
+            entries += page
+            if len(page) < PAGE:
+                return entries
 
     async def demand(self, method: str, path: str, **options: Any) -> Any:
         """Call, and give the body of the answer; raises what a refusal means."""

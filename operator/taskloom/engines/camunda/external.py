@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from taskloom.engines.camunda.client import Client, segment
+from taskloom.engines.camunda.client import PAGE, Client, segment
 from taskloom.engines.camunda.definitions import Definitions
 from taskloom.engines.camunda.fetching import Fetching, Wanted
-from taskloom.engines.camunda.lineage import PAGE, Lineage, find_instances
+from taskloom.engines.camunda.lineage import Lineage, find_instances
 from taskloom.engines.camunda.models import to_external_task
 from taskloom.engines.camunda.refusals import Answer, Fate, fate, refusal
 from taskloom.engines.camunda.variables import write_variables

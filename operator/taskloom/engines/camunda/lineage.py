@@ -4,11 +4,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from taskloom.engines.camunda.client import Client
+from taskloom.engines.camunda.client import PAGE, Client
 from taskloom.engines.camunda.definitions import Definitions
 
 _KEPT = 20_000
-PAGE = 1_000
 
 
 class Lineage:
@@ -47,9 +46,7 @@ class Lineage:
         callers = [id_ for id_ in roots if await self.calls(id_)]
         while callers:
             caller = callers.pop()
-            for called in await self._client.ask(
-                "/process-instance", {"superProcessInstance": caller}
-            ):
+            for called in await self._client.every("/process-instance", _called_by(caller)):
                 found[called["id"]] = found[caller]
                 self.note(called["id"], found[caller], called["definitionId"])
                 if await self.calls(called["id"]):
@@ -69,10 +66,16 @@ class Lineage:
             self.note_entry(entry)
 
 
+def _called_by(instance_id: str) -> Mapping[str, Any]:
+    sorting = [{"sortBy": "instanceId", "sortOrder": "asc"}]
+    return {"superProcessInstance": instance_id, "sorting": sorting}
+
+
 async def find_instances(client: Client, instance_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Look running and ended instances up by id, those that there are."""
     found: list[dict[str, Any]] = []
     for start in range(0, len(instance_ids), PAGE):
         page = list(instance_ids[start : start + PAGE])
-        found += await client.ask("/history/process-instance", {"processInstanceIds": page})
+        query = {"processInstanceIds": page}
+        found += await client.ask("/history/process-instance", query, maxResults=PAGE)
     return found

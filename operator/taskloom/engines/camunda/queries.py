@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from taskloom.engines.camunda.client import Client, segment
-from taskloom.engines.camunda.lineage import PAGE, Lineage, find_instances
+from taskloom.engines.camunda.client import PAGE, Client, segment
+from taskloom.engines.camunda.lineage import Lineage, find_instances
 from taskloom.engines.camunda.models import NO_INSTANCE, to_activity, to_incident, to_instance
 from taskloom.engines.camunda.refusals import refusal
 from taskloom.errors import NotFound
@@ -45,7 +45,7 @@ class Queries:
         waiting = list(dict.fromkeys(root_ids))[::-1]
         steps: list[ActivityRecord] = []
         while waiting:
-            for entry in await self._pages(
+            for entry in await self._client.every(
                 "/history/activity-instance",
                 {"processInstanceId": waiting.pop(), "sorting": _BY_OCCURRENCE},
             ):
@@ -118,9 +118,13 @@ class Queries:
         return counts
 
     async def _called_by(self, instance_id: str) -> list[str]:
-        calls = await self._pages(
+        calls = await self._client.every(
             "/history/activity-instance",
-            {"processInstanceId": instance_id, "activityType": "callActivity"},
+            {
+                "processInstanceId": instance_id,
+                "activityType": "callActivity",
+                "sorting": _BY_OCCURRENCE,
+            },
         )
         called = (call.get("calledProcessInstanceId") for call in calls)
         return [id_ for id_ in called if id_ is not None]
@@ -136,14 +140,6 @@ class Queries:
                 maxResults=PAGE,
                 tenantIdIn=self._client.tenant,
             )
-            entries += page
-            if len(page) < PAGE:
-                return entries
-
-    async def _pages(self, path: str, query: Mapping[str, Any]) -> list[Json]:
-        entries: list[Json] = []
-        while True:
-            page = await self._client.ask(path, query, firstResult=len(entries), maxResults=PAGE)
             entries += page
             if len(page) < PAGE:
                 return entries

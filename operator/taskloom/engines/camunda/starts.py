@@ -5,7 +5,7 @@ start id.  Either is found in the history again, so a start whose answer was los
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ import structlog
 
 from taskloom.engines.camunda.client import Client, segment
 from taskloom.engines.camunda.definitions import Definitions
-from taskloom.engines.camunda.lineage import PAGE, Lineage
+from taskloom.engines.camunda.lineage import Lineage
 from taskloom.engines.camunda.models import to_instance, write_time
 from taskloom.engines.camunda.refusals import Answer, may_be_duplicate, refusal
 from taskloom.engines.camunda.variables import START_ID, write_variables
@@ -76,8 +76,7 @@ class Starts:
         }
         by_id: dict[tuple[str, str], list[Instance]] = {}
         named = await self._start_ids()
-        async for entry in self._pages(query):
-            instance = to_instance(entry)
+        for instance in await self._history(query):
             start_id = named.get(instance.id) or instance.business_key
             if start_id is not None and instance.id == instance.root_id:
                 by_id.setdefault((instance.workflow_key, start_id), []).append(instance)
@@ -157,46 +156,30 @@ class Starts:
         return found
 
     async def _history(self, query: Mapping[str, Any]) -> list[Instance]:
-        entries = [entry async for entry in self._pages(query)]
+        entries = await self._client.every("/history/process-instance", self._in_order(query))
         for entry in entries:
             self._lineage.note_entry(entry)
         return [to_instance(entry) for entry in entries]
 
-    async def _pages(self, query: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        sorting = [
-            {"sortBy": "startTime", "sortOrder": "asc"},
-            {"sortBy": "instanceId", "sortOrder": "asc"},
-        ]
-        first, body = 0, self._client.of_tenant(query) | {"sorting": sorting}
-        while True:
-            page = await self._client.ask(
-                "/history/process-instance", body, firstResult=first, maxResults=PAGE
-            )
-            for entry in page:
-                yield entry
-            if len(page) < PAGE:
-                return
-            first += PAGE
+    def _in_order(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            **self._client.of_tenant(query),
+            "sorting": [
+                {"sortBy": "startTime", "sortOrder": "asc"},
+                {"sortBy": "instanceId", "sortOrder": "asc"},
+            ],
+        }
 
     async def _start_ids(self) -> dict[str, str]:
         """Read which start ids the variables of running instances keep, by instance."""
-        found: dict[str, str] = {}
-        first = 0
-        while True:
-            page = await self._client.ask(
-                "/variable-instance",
-                {
-                    "variableName": START_ID,
-                    "sorting": [{"sortBy": "activityInstanceId", "sortOrder": "asc"}],
-                },
-                firstResult=first,
-                maxResults=PAGE,
-                deserializeValues=False,
-            )
-            found |= {each["processInstanceId"]: str(each["value"]) for each in page}
-            if len(page) < PAGE:
-                return found
-            first += PAGE
+        variables = await self._client.every(
+            "/variable-instance",
+            {
+                "variableName": START_ID,
+                "sorting": [{"sortBy": "activityInstanceId", "sortOrder": "asc"}],
+            },
+        )
+        return {each["processInstanceId"]: str(each["value"]) for each in variables}
 
 
 def _keeps_start_id(request: StartRequest) -> bool:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from taskloom.engines.camunda.client import Client, segment
+from taskloom.engines.camunda.client import PAGE, Client, segment
 from taskloom.engines.camunda.definitions import Definitions
-from taskloom.engines.camunda.lineage import PAGE, Lineage
+from taskloom.engines.camunda.lineage import Lineage
 from taskloom.engines.camunda.model_file import Candidates
 from taskloom.engines.camunda.models import to_user_task
 from taskloom.engines.camunda.refusals import Fate, fate, refusal
@@ -32,11 +32,14 @@ class UserTasks:
         entries: list[dict[str, Any]] = []
         ids = list(roots)
         for start in range(0, len(ids), PAGE):
-            entries += await self._client.ask(
+            entries += await self._client.every(
                 "/task",
                 {
                     "processInstanceIdIn": ids[start : start + PAGE],
-                    "sorting": [{"sortBy": "created", "sortOrder": "asc"}],
+                    "sorting": [
+                        {"sortBy": "created", "sortOrder": "asc"},
+                        {"sortBy": "id", "sortOrder": "asc"},
+                    ],
                 },
             )
         return await self.read(entries, roots)
