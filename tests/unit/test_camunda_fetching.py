@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -90,6 +91,17 @@ async def test_poll_waits_for_the_first(engine: Scripted) -> None:
     assert [{"topicName": "a", "lockDuration": 30000, "deserializeValues": False}] == (
         engine.bodies[0]["topics"]
     )
+
+
+async def test_variables_are_asked_for_that_a_command_reads(engine: Scripted) -> None:
+    """Of a topic that says which; our own start id with them."""
+    fetching = Fetching(engine, spin=True)
+    both = replace(wanted(), topics=("a", "b"), only={"a": ("tasks",)})
+    await fetching.fetch(both, NONE)
+
+    one, other = engine.bodies[0]["topics"]
+    assert ["tasks", "taskloomStartId"] == one["variables"]
+    assert "variables" not in other
 
 
 async def test_known_due_time_is_met_beside_the_poll(engine: Scripted) -> None:

@@ -10,12 +10,15 @@ import pytest
 from taskloom.commands.create_tasks import CreateTasks, read_tasks
 from taskloom.commands.end_task import EndTask
 from taskloom.commands.http import read_answer
+from taskloom.commands.registry import Registry
 from taskloom.domain.commands import BpmnError, CommandResult
+from taskloom.domain.egress import STANDALONE
 from taskloom.domain.secret import Secret
 from taskloom.domain.webhooks import Target
 from taskloom.errors import Invalid, Permanent, Temporary
 from taskloom.ports.engine import ExternalTask
 from taskloom.ports.sender import Answer
+from taskloom.testing.sender import FakeSender
 from taskloom.worker.failures import report_failure
 
 ONE = [{"key": "review", "name": "Review"}]
@@ -185,3 +188,17 @@ def test_an_answer_that_cannot_be_read_is_an_incident(answer: Answer) -> None:
     """Calling again would give the same."""
     with pytest.raises(Permanent):
         read_answer(answer, TARGET)
+
+
+def test_commands_that_say_what_they_read_are_given_no_more() -> None:
+    """Our own two do; one that does not say is given all."""
+
+    class Silent:
+        topic = "silent"
+
+        async def execute(self, task: ExternalTask) -> CommandResult:
+            return CommandResult(variables=task.variables)
+
+    registry = Registry(FakeSender(), STANDALONE, [CreateTasks(), EndTask(), Silent()])
+
+    assert {"create-tasks": ("tasks",), "end-task": ("taskId",)} == registry.variables()

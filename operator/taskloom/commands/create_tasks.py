@@ -15,6 +15,7 @@ class CreateTasks:
     """The command of topic ``create-tasks``."""
 
     topic = "create-tasks"
+    variables = ("tasks",)
 
     async def execute(self, task: ExternalTask) -> CommandResult:
         """Read the tasks from the task's variables."""

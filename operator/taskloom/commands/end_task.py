@@ -11,6 +11,7 @@ class EndTask:
     """The command of topic ``end-task``."""
 
     topic = "end-task"
+    variables = ("taskId",)
 
     async def execute(self, task: ExternalTask) -> CommandResult:
         """Read the task's id from the variables."""

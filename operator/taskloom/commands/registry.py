@@ -1,6 +1,6 @@
 """Which command runs which topic: the two of our own, those installed, those declared."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 
 import structlog
@@ -45,6 +45,14 @@ class Registry:
     def topics(self) -> frozenset[str]:
         """Name every topic that is served."""
         return frozenset(self._fixed) | frozenset(self._declared)
+
+    def variables(self) -> Mapping[str, Sequence[str]]:
+        """Name the variables that commands read, by topic, of those that say it."""
+        said = {
+            topic: getattr(command, "variables", None)
+            for topic, command in (self._declared | self._fixed).items()
+        }
+        return {topic: tuple(names) for topic, names in said.items() if names is not None}
 
     def find(self, topic: str) -> Command | None:
         """Give the command of a topic."""

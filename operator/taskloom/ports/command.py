@@ -15,6 +15,9 @@ class Command(Protocol):
     Raise `taskloom.domain.commands.BpmnError` for an error that the model catches,
     `taskloom.errors.Permanent` or `Invalid` for an incident at once, `Temporary` to be called again
     after its delay, and anything else to be called again by the retry schedule.
+
+    An attribute `variables` (names) may say which of the task's it reads: an engine elsewhere is
+    asked for these only.  Without it all that the task sees are there.
     """
 
     @property

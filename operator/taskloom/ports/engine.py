@@ -271,8 +271,11 @@ class WorkflowEngine(Protocol):
         max_tasks: int,
         lock: timedelta,
         wait: timedelta = timedelta(0),
+        only: Mapping[str, Sequence[str]] | None = None,
     ) -> Sequence[ExternalTask]:
         """Take up to `max_tasks` that are due, oldest first; possibly none.
+
+        Of a topic that `only` names no other variables are needed than those it lists.
 
         An engine elsewhere, which rings no bell, may wait so long for the first to come; one in
         our database returns at once.

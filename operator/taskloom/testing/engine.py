@@ -240,6 +240,7 @@ class InMemoryEngine:
         max_tasks: int,
         lock: timedelta,
         wait: timedelta = timedelta(0),
+        only: Mapping[str, Sequence[str]] | None = None,
     ) -> Sequence[ExternalTask]:
         """Take up to `max_tasks` that are due, oldest first."""
         now = self._now()

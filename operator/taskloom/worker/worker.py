@@ -46,6 +46,7 @@ class ExternalTaskQueue:
             max_tasks=limit,
             lock=lease,
             wait=self._wait,
+            only=self._registry.variables(),
         )
 
     async def renew(self, items: Sequence[ExternalTask], lease: timedelta) -> None:

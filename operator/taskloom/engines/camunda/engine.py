@@ -186,11 +186,18 @@ class CamundaEngine:
         max_tasks: int,
         lock: timedelta,
         wait: timedelta = timedelta(0),
+        only: Mapping[str, Sequence[str]] | None = None,
     ) -> Sequence[ExternalTask]:
         """Take up to `max_tasks` that are due, oldest first, waiting for the first to come."""
         if not topics or max_tasks < 1:
             return []
-        wanted = Wanted(topics=tuple(topics), worker_id=worker_id, limit=max_tasks, lock=lock)
+        wanted = Wanted(
+            topics=tuple(topics),
+            worker_id=worker_id,
+            limit=max_tasks,
+            lock=lock,
+            only={} if only is None else only,
+        )
         return await (await self._parts()).external.fetch(wanted, wait)
 
     async def complete(

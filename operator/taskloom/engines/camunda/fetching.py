@@ -8,12 +8,13 @@ import asyncio
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from taskloom.engines.camunda.client import Client, segment
+from taskloom.engines.camunda.variables import START_ID
 from taskloom.errors import TaskloomError
 
 _MARGIN = 15.0  # what an answer may take beyond the poll itself, in seconds
@@ -28,6 +29,7 @@ class Wanted:
     worker_id: str
     limit: int
     lock: timedelta
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)  # variables, by topic
 
 
 class Fetching:
@@ -96,7 +98,7 @@ class Fetching:
             "maxTasks": wanted.limit,
             "usePriority": False,
             "sorting": [{"sortBy": "createTime", "sortOrder": "asc"}],
-            "topics": [self._topic(topic, wanted.lock) for topic in wanted.topics],
+            "topics": [self._topic(topic, wanted) for topic in wanted.topics],
         }
         if wait:
             body["asyncResponseTimeout"] = _milliseconds(wait)
@@ -110,16 +112,18 @@ class Fetching:
         )
         return list(found)
 
-    def _topic(self, topic: str, lock: timedelta) -> dict[str, Any]:
-        wanted: dict[str, Any] = {
+    def _topic(self, topic: str, wanted: Wanted) -> dict[str, Any]:
+        asked: dict[str, Any] = {
             "topicName": topic,
-            "lockDuration": _milliseconds(lock),
+            "lockDuration": _milliseconds(wanted.lock),
             # what is JSON there is read here; what is Java's own only the engine can read
             "deserializeValues": not self._spin,
         }
+        if topic in wanted.only:
+            asked["variables"] = [*wanted.only[topic], START_ID]
         if self._client.tenant is not None:
-            wanted["tenantIdIn"] = [self._client.tenant]
-        return wanted
+            asked["tenantIdIn"] = [self._client.tenant]
+        return asked
 
 
 def _milliseconds(span: timedelta) -> int:

@@ -249,6 +249,7 @@ class EmbeddedEngine:
         max_tasks: int,
         lock: timedelta,
         wait: timedelta = timedelta(0),
+        only: Mapping[str, Sequence[str]] | None = None,
     ) -> Sequence[ExternalTask]:
         """Take up to `max_tasks` that are due, oldest first."""
         if not topics or max_tasks < 1:
