@@ -1,7 +1,6 @@
 """Engines as installations have them: with passwords, on PostgreSQL, with their jobs running."""
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,10 +13,10 @@ from taskloom.engines.camunda.connection import Connection
 from taskloom.engines.camunda.engine import CamundaEngine
 from taskloom.errors import Unavailable
 from taskloom.ports.engine import InstanceState, Outcome, StartRequest
-from taskloom.store.embedded_postgres import EmbeddedPostgres
 from taskloom.testing.bookmark import MemoryBookmark
 from taskloom.testing.bpmn import bpmn, external, flow, path, timer
 from taskloom.testing.play import LOCK
+from tests.real.engines.database import engine_database
 from tests.real.engines.engine import ENGINES, PASSWORD, USER, Kind, RealEngine
 
 TIMED = bpmn(
@@ -49,22 +48,15 @@ def installed(
     """Run an engine on PostgreSQL that lets nobody in without a password."""
     kind: Kind = request.param
     folder = tmp_path_factory.mktemp(f"installed-{kind}")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {"listen_addresses": "127.0.0.1", "port": str(port), "fsync": "off"}
-    server = EmbeddedPostgres(folder / "postgres", settings)
-    asyncio.run(server.start())
-    database = f"postgresql://taskloom@127.0.0.1:{port}/taskloom"
-    engine = RealEngine(kind, folder / "engine", database=database, basic_auth=True)
-    try:
-        asyncio.run(engine.start())
-        with psycopg.connect(database, autocommit=True) as connection:
-            connection.execute(UNIQUE_INDEX)
-        yield engine
-    finally:
-        engine.stop()
-        asyncio.run(server.stop())
+    with engine_database(folder / "postgres") as database:
+        engine = RealEngine(kind, folder / "engine", database=database, basic_auth=True)
+        try:
+            asyncio.run(engine.start())
+            with psycopg.connect(database, autocommit=True) as connection:
+                connection.execute(UNIQUE_INDEX)
+            yield engine
+        finally:
+            engine.stop()
 
 
 async def until(condition: Callable[[], Awaitable[object]]) -> None:

@@ -291,3 +291,23 @@ async def test_queries_are_written_as_the_engine_reads_them(engine: Engine, open
 
     assert "/engine-rest/x?flag=true&text=a%26b%3Dc%20%C3%BC" == engine.requests[0][1]
     assert {"n": 1, "tenantIdIn": ["t"]} == json.loads(engine.requests[1][3])
+
+
+async def test_long_answer_is_read_to_its_end(engine: Engine, opened: Opened) -> None:
+    """It comes in many pieces, with pauses between."""
+    entries = [{"id": str(number), "text": "x" * 1000} for number in range(2000)]
+
+    async def in_pieces(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "application/json"})
+        await response.prepare(request)
+        text = json.dumps(entries).encode()
+        for start in range(0, len(text), 100_000):
+            await response.write(text[start : start + 100_000])
+            await asyncio.sleep(0)
+        await response.write_eof()
+        return response
+
+    engine.replies = [in_pieces]
+    client = await opened(Connection(url=engine.url))
+
+    assert entries == await client.get("/task")

@@ -12,15 +12,12 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
-import structlog
 from yarl import URL
 
 from taskloom.engines.camunda.auth import make_auth, make_tls
 from taskloom.engines.camunda.connection import Connection
 from taskloom.engines.camunda.refusals import Answer, is_collision, refusal
 from taskloom.errors import Invalid, Unavailable
-
-log = structlog.get_logger()
 
 _CONNECTIONS = 20
 _CONNECT_SECONDS = 5.0
@@ -180,7 +177,7 @@ class Client:
             allow_redirects=False,
         ) as response:
             self._note_time(response.headers.get("date"))
-            text = await response.content.read(_MOST)
+            text = await _read(response)
             return Answer(status=response.status, body=_load(text, response))
 
     @contextlib.asynccontextmanager
@@ -238,6 +235,15 @@ def _dump(body: Mapping[str, Any]) -> bytes:
         return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
     except ValueError as exc:
         raise Invalid(f"This cannot be given to the engine: {exc}.") from exc
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    text = bytearray()
+    async for piece in response.content.iter_any():
+        text += piece
+        if len(text) > _MOST:
+            raise aiohttp.ClientPayloadError(f"its answer has more than {_MOST:,} bytes")
+    return bytes(text)
 
 
 def _load(text: bytes, response: aiohttp.ClientResponse) -> Any:

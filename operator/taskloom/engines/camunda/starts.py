@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import structlog
-
 from taskloom.engines.camunda.client import Client, segment
 from taskloom.engines.camunda.definitions import Definitions
 from taskloom.engines.camunda.lineage import Lineage
@@ -19,8 +17,6 @@ from taskloom.engines.camunda.refusals import Answer, may_be_duplicate, refusal
 from taskloom.engines.camunda.variables import START_ID, write_variables
 from taskloom.errors import NotFound, TaskloomError, Temporary
 from taskloom.ports.engine import Instance, InstanceState, StartRequest
-
-log = structlog.get_logger()
 
 _AT_ONCE = 8
 
