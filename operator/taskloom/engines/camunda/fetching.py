@@ -18,6 +18,7 @@ from taskloom.engines.camunda.variables import START_ID
 from taskloom.errors import TaskloomError
 
 _MARGIN = 15.0  # what an answer may take beyond the poll itself, in seconds
+_GOODBYE = 2.0
 _LATE = 0.02  # the engine's clock is read to the millisecond: a little later it surely is due
 
 
@@ -75,7 +76,7 @@ class Fetching:
         while self._kept:
             path = f"/external-task/{segment(self._kept.popleft()['id'])}/unlock"
             try:
-                await self._client.call("POST", path, tries=1)
+                await self._client.call("POST", path, tries=1, patience=_GOODBYE)
             except TaskloomError:
                 return  # their locks end by themselves
 
