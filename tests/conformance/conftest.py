@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 
-from taskloom.engines.embedded.engine import EmbeddedEngine
-from taskloom.store.database import Database
+from taskloom.store.embedded_postgres import EmbeddedPostgres
 from taskloom.testing.engine import InMemoryEngine
 from taskloom.testing.play import Clock
 from tests.conformance.driven import watching
+from tests.conformance.embedded_stage import embedded_stage
 from tests.conformance.port_stage import PortStage
 from tests.conformance.rest_stage import RestStage, real_stage
 from tests.conformance.stage import BEGINNING
@@ -61,9 +62,17 @@ def memory() -> Iterator[PortStage]:
         yield PortStage(InMemoryEngine(now=clock), clock, driven)
 
 
+@pytest.fixture(scope="session")
+def stage_url(postgres: EmbeddedPostgres) -> str:
+    """Make one database for all plays: each leaves it as it was."""
+    admin = postgres.url_of("postgres").replace("+psycopg", "")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE stage TEMPLATE taskloom STRATEGY file_copy")
+    return postgres.url_of("stage")
+
+
 @pytest.fixture
-def embedded(database: Database) -> Iterator[PortStage]:
-    """Give the embedded engine on an empty database."""
-    clock = Clock(BEGINNING)
-    with watching() as driven:
-        yield PortStage(EmbeddedEngine(database, now=clock), clock, driven)
+async def embedded(stage_url: str) -> AsyncIterator[PortStage]:
+    """Give an embedded engine on which nothing is deployed."""
+    async with embedded_stage(stage_url) as stage:
+        yield stage

@@ -67,11 +67,12 @@ class PortStage:
         self._clock = clock
         self._watch = watch
         self._models: list[Model] = []
+        self._definitions: list[str] = []
 
     async def deploy(self, models: Sequence[Model]) -> Result:
         """Deploy models under the ids of their processes, each on its own."""
         for model in models:
-            result = await self._try(partial(self._engine.deploy, model.process_id, model.bpmn))
+            result = await self._try(partial(self._deploy, model))
             if result is not Result.DONE:
                 return result
             self._models.append(model)
@@ -200,8 +201,9 @@ class PortStage:
         )
 
     async def clear(self) -> None:
-        """Leave nothing that runs."""
+        """Leave nothing that runs or is deployed."""
         await self._engine.delete_instances(list(self._watch.roots), "the play is over")
+        await self._engine.undeploy(self._definitions)
 
     def _check_order(self, steps: Sequence[StepSeen]) -> None:
         """Hold that whatever began was led to by something that had begun before."""
@@ -212,6 +214,10 @@ class PortStage:
                 f"{step.element} began before anything that leads to it."
             )
             began.add((step.root, bare(step.element)))
+
+    async def _deploy(self, model: Model) -> None:
+        deployed = await self._engine.deploy(model.process_id, model.bpmn)
+        self._definitions.append(deployed.definition_id)
 
     async def _try(self, call: Callable[[], Awaitable[object]]) -> Result:
         try:

@@ -7,18 +7,11 @@ import asyncio
 from collections import Counter
 
 import pytest
-from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, Phase, given, settings
 
-from taskloom.engines.embedded.engine import EmbeddedEngine
-from taskloom.store.database import Database
-from taskloom.store.sealing import Sealer
-from taskloom.testing.play import Clock
-from tests.conformance.driven import watching
+from tests.conformance.embedded_stage import embedded_stage
 from tests.conformance.loom import models
-from tests.conformance.port_stage import PortStage
 from tests.conformance.rest_stage import real_stage
-from tests.conformance.stage import BEGINNING
 from tests.conformance.thread import Woven
 from tests.conformance.walk import Choice, choices, walk
 from tests.real.engines.engine import RealEngine
@@ -27,7 +20,7 @@ FEW = 40
 
 
 def test_random_models_run_alike(
-    camunda7_engine: RealEngine, database_url: str, request: pytest.FixtureRequest
+    camunda7_engine: RealEngine, stage_url: str, request: pytest.FixtureRequest
 ) -> None:
     """Whatever is done in whatever model: both engines tell the same of it."""
     asked = request.config.getoption("--random-models")
@@ -43,7 +36,7 @@ def test_random_models_run_alike(
     )
     @given(models(), choices)
     def run_alike(woven: Woven, drawn: list[Choice]) -> None:
-        tally["actions"] += asyncio.run(_run(camunda7_engine, database_url, woven, drawn))
+        tally["actions"] += asyncio.run(_run(camunda7_engine, stage_url, woven, drawn))
 
     run_alike()
 
@@ -51,13 +44,5 @@ def test_random_models_run_alike(
 
 
 async def _run(engine: RealEngine, url: str, woven: Woven, drawn: list[Choice]) -> int:
-    database = Database(url, sealer=Sealer([Fernet.generate_key().decode()]))
-    clock = Clock(BEGINNING)
-    with watching() as driven:
-        ours = PortStage(EmbeddedEngine(database, now=clock), clock, driven)
-        try:
-            async with real_stage(engine) as real:
-                return await walk(woven, drawn, real, ours)
-        finally:
-            await ours.clear()
-            await database.close()
+    async with real_stage(engine) as real, embedded_stage(url) as ours:
+        return await walk(woven, drawn, real, ours)
