@@ -106,9 +106,15 @@ class _Loom(Thread):
         self.topics[f"{CALLED}_work"] = place.caught
         return f'<callActivity id="{id_}" calledElement="{CALLED}">{ALL}</callActivity>', id_
 
+    def thrown(self, place: Place) -> list[str]:
+        """List what may be thrown to be heard elsewhere."""
+        if place.silent:
+            return []
+        return [*map(escalation, LEVELS), *map(signal, self.signals)]
+
     def throw(self, way: Way, place: Place) -> Way:
         id_ = self.node("throw")
-        inner = self.one_of("", *map(escalation, LEVELS), *map(signal, self.signals))
+        inner = self.one_of("", *self.thrown(place))
         return self.add(
             way, f'<intermediateThrowEvent id="{id_}">{inner}</intermediateThrowEvent>', id_
         )
@@ -177,8 +183,7 @@ class _Loom(Thread):
             "",
             "<terminateEventDefinition/>",
             FAILS,
-            *map(escalation, LEVELS),
-            *map(signal, self.signals),
+            *self.thrown(place),
         )
         self.add(way, f'<endEvent id="{id_}">{inner}</endEvent>', id_)
 
@@ -215,7 +220,7 @@ class _Loom(Thread):
         self.parts.append(
             f'<startEvent id="{start}" isInterrupting="{interrupting}">{event}</startEvent>'
         )
-        self.chain(Way(start), replace(place, depth=MAX_DEPTH), 2)
+        self.chain(Way(start), replace(place, depth=MAX_DEPTH, silent=True), 2)
         inner, self.parts = "".join(self.parts), outer
         self.parts.append(f'<subProcess id="{id_}" triggeredByEvent="true">{inner}</subProcess>')
 
@@ -239,7 +244,7 @@ class _Loom(Thread):
             f'<boundaryEvent id="{boundary}" attachedToRef="{id_}" cancelActivity="{cancel}">'
             f"{event}</boundaryEvent>"
         )
-        aside = self.chain(Way(boundary), place, 1)
+        aside = self.chain(Way(boundary), replace(place, silent=True), 1)
         if aside is None or cancel == "false":
             return here  # what runs beside comes to its own end
         merge = self.node("exclusive_join")

@@ -27,6 +27,8 @@ from tests.conformance.stage import (
     Work,
 )
 
+_TRIES = 100
+"""How many rounds of jobs may follow each other at one moment."""
 _RESULTS = {
     Outcome.DONE: Result.DONE,
     Outcome.GONE: Result.GONE,
@@ -228,8 +230,10 @@ class PortStage:
         return _RESULTS[answer] if isinstance(answer, Outcome) else Result.DONE
 
     async def _settle(self) -> None:
-        while await self._engine.run_due_jobs(100):
-            pass
+        for _ in range(_TRIES):
+            if not await self._engine.run_due_jobs(100):
+                return
+        raise AssertionError("There is no end of jobs that are due.")
 
 
 def _personal(task: EngineUserTask) -> PersonalTask:

@@ -96,6 +96,7 @@ class Place:
     whole: bool = False  # every token must come out of it
     many: bool = False  # within an activity that is done several times
     inside: bool = False  # within a sub-process
+    silent: bool = False  # it follows from an event: thrown there, it might follow from itself
     caught: frozenset[str] = frozenset()
 
 
