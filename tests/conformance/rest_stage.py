@@ -208,14 +208,14 @@ class RestStage:
 
     async def look(self) -> Scene:
         """See where everything stands."""
-        instances = await self._instances()
-        root_of = {each.id: each.root for each in instances}
-        steps, tasks, incidents, variables = await asyncio.gather(
+        instances, steps, tasks, incidents, variables = await asyncio.gather(
+            self._instances(),
             self._get("/history/activity-instance", sortBy="occurrence", **_ASCENDING),
             self._get_if(self._has_people, "/task", sortBy="created", **_ASCENDING),
             self._get_if(self._has_failed, "/incident"),
             self._get("/history/variable-instance"),
         )
+        root_of = {each.id: each.root for each in instances}
         return Scene(
             instances=instances,
             steps=[
