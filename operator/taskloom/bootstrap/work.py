@@ -24,7 +24,7 @@ from taskloom.worker.worker import ExternalTaskQueue, Worker
 
 Service = Callable[[], Awaitable[None]]
 _TIMER_POLL = 1.0
-_LONG_POLL = timedelta(seconds=5)
+LONG_POLL = timedelta(seconds=5)
 _AHEAD = 4  # times as much is fetched from an engine elsewhere as runs at once
 _BETWEEN = 0.05
 _FEED_POLL = 5.0
@@ -40,9 +40,8 @@ def worker_services(parts: Parts) -> Mapping[str, Service]:
     handle: Callable[[ExternalTask], Awaitable[None]] = worker.run
     pace, wait = pace_of(parts, concurrency), timedelta(0)
     if not isinstance(parts.engine, EmbeddedEngine):
-        # One long poll brings more than runs at once, and waits in the place of the bell.
-        pace = replace(pace, concurrency=_AHEAD * concurrency, refill=concurrency, poll=_BETWEEN)
-        wait, handle = _LONG_POLL, limited(worker.run, concurrency)
+        pace, wait = ahead(pace), LONG_POLL
+        handle = limited(worker.run, concurrency)
     loop = Loop(
         "worker",
         ExternalTaskQueue(parts.services, parts.registry, worker_id, wait=wait),
@@ -64,6 +63,12 @@ def worker_services(parts: Parts) -> Mapping[str, Service]:
             await _declare_commands(parts)
 
     return {"worker": work, "commands": follow_commands}
+
+
+def ahead(pace: Pace) -> Pace:
+    """Fetch more than is run at once: one long poll brings it, and waits in the bell's place."""
+    concurrency = pace.concurrency
+    return replace(pace, concurrency=_AHEAD * concurrency, refill=concurrency, poll=_BETWEEN)
 
 
 def _worker_id(parts: Parts) -> str:

@@ -1,0 +1,211 @@
+"""External tasks of a real engine: taken, done and completed, by Taskloom and by pycamunda.
+
+Both work off the same number of tasks in turn, several times, on the same engine.
+Prints tasks a second and the processor time of Python a task, and ends with status 1 if Taskloom
+is not 2.5 times as fast, or needs more than 0.6 ms of processor time a task.
+
+    python -m bench.external_tasks --engine operaton --tasks 400 --rounds 5
+"""
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pycamunda.externaltask
+
+from bench.server import machine
+from taskloom.bootstrap.work import LONG_POLL, ahead
+from taskloom.engines.camunda.connection import Connection
+from taskloom.engines.camunda.engine import CamundaEngine
+from taskloom.ports.engine import ExternalTask
+from taskloom.runtime.bell import Bell
+from taskloom.runtime.loop import Loop, Pace, limited
+from taskloom.settings import Settings
+from taskloom.testing.bookmark import MemoryBookmark
+from taskloom.testing.bpmn import bpmn, external, path
+from tests.real.engines.engine import ENGINES, RealEngine
+
+TOPIC, WORKER, KEY = "work", "bench", "bench"
+FASTER, MILLISECONDS = 2.5, 0.6
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What one contender needed for its tasks."""
+
+    tasks: int
+    seconds: float
+    processor_seconds: float
+    calls: int | None = None
+
+    @property
+    def rate(self) -> float:
+        """Tasks a second."""
+        return self.tasks / self.seconds
+
+    @property
+    def milliseconds(self) -> float:
+        """Processor time of Python a task."""
+        return self.processor_seconds / self.tasks * 1e3
+
+
+@dataclass(slots=True)
+class _Tasks:
+    """The engine's tasks as a queue; `done` is set when so many were completed."""
+
+    engine: CamundaEngine
+    left: int
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def claim(self, limit: int, lease: timedelta) -> Sequence[ExternalTask]:
+        """Fetch and lock."""
+        return await self.engine.fetch_and_lock(
+            [TOPIC], WORKER, max_tasks=limit, lock=lease, wait=LONG_POLL
+        )
+
+    async def renew(self, items: Sequence[ExternalTask], lease: timedelta) -> None:
+        """Extend the locks."""
+        for task in items:
+            await self.engine.extend_lock(task.id, WORKER, lease)
+
+    async def complete(self, task: ExternalTask) -> None:
+        """Complete a task that asks for nothing."""
+        await self.engine.complete(task.id, WORKER, {})
+        self.left -= 1
+        if self.left == 0:
+            self.done.set()
+
+
+async def by_taskloom(url: str, count: int) -> Round:
+    """Work tasks off by our adapter, in the loop that serves the role `worker`."""
+    # One for each round, whose end frees what its last poll locked.
+    async with CamundaEngine(Connection(url=url), MemoryBookmark()) as engine:
+        return await _work(engine, count)
+
+
+async def _work(engine: CamundaEngine, count: int) -> Round:
+    tasks = _Tasks(engine, count)
+    concurrency = Settings().worker_concurrency
+    loop = Loop(
+        "bench",
+        tasks,
+        limited(tasks.complete, concurrency),
+        bell=Bell(),
+        topic=TOPIC,
+        pace=ahead(Pace(concurrency=concurrency)),
+    )
+    calls, processor, started = engine.client.calls, time.process_time(), time.perf_counter()
+    working = asyncio.create_task(loop.run())
+    await tasks.done.wait()
+    seconds, processor = time.perf_counter() - started, time.process_time() - processor
+    working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
+    return Round(
+        tasks=count,
+        seconds=seconds,
+        processor_seconds=processor,
+        calls=engine.client.calls - calls,
+    )
+
+
+def by_pycamunda(url: str, count: int) -> Round:
+    """Work tasks off as pycamunda's documentation does: fetch, then complete one after another."""
+    processor, started, left = time.process_time(), time.perf_counter(), count
+    while left:
+        fetch = pycamunda.externaltask.FetchAndLock(
+            url, worker_id=WORKER, max_tasks=10, use_priority=False
+        )
+        fetch.add_topic(name=TOPIC, lock_duration=30_000)
+        for task in fetch():
+            pycamunda.externaltask.Complete(url, id_=task.id_, worker_id=WORKER)()
+            left -= 1
+    return Round(
+        tasks=count,
+        seconds=time.perf_counter() - started,
+        processor_seconds=time.process_time() - processor,
+    )
+
+
+async def fill(url: str, count: int) -> None:
+    """Start instances with a task each."""
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def start() -> None:
+            async with places:
+                answer = await client.post(f"/process-definition/key/{KEY}/start", json={})
+                answer.raise_for_status()
+
+        await asyncio.gather(*(start() for _ in range(count)))
+
+
+async def measure(kind: Any, count: int, rounds: int) -> bool:
+    """Measure, print, and tell whether both bounds hold."""
+    model = bpmn('<startEvent id="s"/>', external(TOPIC), '<endEvent id="e"/>', path("s work e"))
+    with tempfile.TemporaryDirectory(prefix="taskloom-bench-") as folder:
+        async with RealEngine(kind, Path(folder)) as real:
+            async with CamundaEngine(Connection(url=real.url), MemoryBookmark()) as engine:
+                await engine.deploy(KEY, model)
+
+            async def taskloom() -> Round:
+                return await by_taskloom(real.url, count)
+
+            async def pycamunda_() -> Round:
+                return await asyncio.to_thread(by_pycamunda, real.url, count)
+
+            contenders: dict[str, Callable[[], Awaitable[Round]]] = {
+                "pycamunda": pycamunda_,
+                "taskloom": taskloom,
+            }
+            found: dict[str, list[Round]] = {name: [] for name in contenders}
+            for number in range(rounds + 1):  # the first one warms the engine
+                for name, contender in contenders.items():
+                    await fill(real.url, count)
+                    result = await contender()
+                    if number:
+                        found[name].append(result)
+    return report(kind, found)
+
+
+def report(kind: str, found: dict[str, list[Round]]) -> bool:
+    """Print medians, and tell whether both bounds hold."""
+    tasks, rounds = found["taskloom"][0].tasks, len(found["taskloom"])
+    print(f"external tasks of a real {kind}: {rounds} x {tasks}, each fetched and completed")
+    print(f"  machine      {machine()}")
+    rates = {name: statistics.median(each.rate for each in of) for name, of in found.items()}
+    cpu = {name: statistics.median(each.milliseconds for each in of) for name, of in found.items()}
+    for name in found:
+        print(f"  {name:12} {rates[name]:8.0f} tasks/s {cpu[name]:8.2f} ms CPU of Python a task")
+    calls = sum(each.calls or 0 for each in found["taskloom"]) / (tasks * rounds)
+    pairs = zip(found["taskloom"], found["pycamunda"], strict=True)
+    ratio = statistics.median(ours.rate / theirs.rate for ours, theirs in pairs)
+    print(f"  ratio        {ratio:8.2f} x the rate, pair by pair; {calls:.2f} calls a task")
+    well = ratio >= FASTER and cpu["taskloom"] <= MILLISECONDS
+    print(f"  bounds {'kept' if well else 'BROKEN'}: {FASTER} x, {MILLISECONDS} ms")
+    return well
+
+
+def main() -> None:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", choices=ENGINES, default="operaton")
+    parser.add_argument("--tasks", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    sys.exit(0 if asyncio.run(measure(options.engine, options.tasks, options.rounds)) else 1)
+
+
+if __name__ == "__main__":
+    main()
