@@ -206,9 +206,13 @@ class _Loom(Thread):
         start = self.node("start")
         self.parts.append(f'<startEvent id="{start}"/>')
         here = self.chain(Way(start), place, least=1 if place.inside else 2)
-        if here is not None:
+        self.finish(here)
+
+    def finish(self, way: Way | None) -> None:
+        """Let what comes out of a chain end there."""
+        if way is not None:
             end = self.node("end")
-            self.add(here, f'<endEvent id="{end}"/>', end)
+            self.add(way, f'<endEvent id="{end}"/>', end)
 
     def handler(self, kind: str, place: Place) -> None:
         """Weave an event sub-process in."""
@@ -220,7 +224,7 @@ class _Loom(Thread):
         self.parts.append(
             f'<startEvent id="{start}" isInterrupting="{interrupting}">{event}</startEvent>'
         )
-        self.chain(Way(start), replace(place, depth=MAX_DEPTH, silent=True), 2)
+        self.finish(self.chain(Way(start), replace(place, depth=MAX_DEPTH, silent=True), 2))
         inner, self.parts = "".join(self.parts), outer
         self.parts.append(f'<subProcess id="{id_}" triggeredByEvent="true">{inner}</subProcess>')
 
@@ -245,8 +249,11 @@ class _Loom(Thread):
             f"{event}</boundaryEvent>"
         )
         aside = self.chain(Way(boundary), replace(place, silent=True), 1)
-        if aside is None or cancel == "false":
-            return here  # what runs beside comes to its own end
+        if cancel == "false":
+            self.finish(aside)  # what runs beside comes to its own end
+            return here
+        if aside is None:
+            return here
         merge = self.node("exclusive_join")
         self.parts.append(f'<exclusiveGateway id="{merge}"/>')
         self.join(here, merge)
