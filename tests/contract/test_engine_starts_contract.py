@@ -1,8 +1,11 @@
 """Start events of messages, signals and timers, on every engine of ours."""
 
+from typing import cast
+
 import pytest
 
 from taskloom.engines.embedded.engine import EmbeddedEngine
+from taskloom.engines.moving import FormerEngine
 from taskloom.errors import NotFound, Unprocessable
 from taskloom.ports.engine import InstanceState
 from taskloom.store.database import Database
@@ -284,6 +287,23 @@ class StartsContract:
             await play.engine.deploy("w", begins(timer("timeDuration", "${wait}")))
         with pytest.raises(NotFound):
             await play.begin("w")
+
+    async def test_nothing_begins_by_itself_in_a_retired_engine(self, play: Play) -> None:
+        """No message, signal or time starts anything; what runs goes on, a told signal arrives."""
+        await play.engine.deploy("m", begins(ORDERED))
+        await play.engine.deploy("g", begins(OPENED, "b"))
+        await play.engine.deploy("t", begins(timer("timeDuration", "PT10S")))
+        await play.start(START, catch_event("w", RETURNED), path("s w"), aside=BESIDE)
+        await play.engine.signal("opened", {})
+        await cast("FormerEngine", play.engine).retire()
+        await play.engine.signal("opened", {})
+        with pytest.raises(NotFound):
+            await play.send("ordered")
+        went_on = await play.send("returned")
+        await play.elapse(seconds=20)
+
+        assert not went_on.started
+        assert ["b"] == [task.topic for task in await play.fetch()]
 
 
 class TestInMemoryEngine(StartsContract):

@@ -117,6 +117,10 @@ class InMemoryEngine:
             if definition_id in definition_ids:
                 self._rows.begin_by_events(workflow_key, self._now())
 
+    async def retire(self) -> None:
+        """Let no message, signal or time start anything any more; what runs goes on."""
+        self._rows.begin_by_nothing()
+
     # -- instances ---------------------------------------------------------------------------
 
     async def start(self, request: StartRequest, *, tx: Transaction | None = None) -> Instance:

@@ -84,6 +84,16 @@ class Rows:
         """Make an id."""
         return f"{next(self.numbers):08}"
 
+    def begin_by_nothing(self) -> None:
+        """Let nothing begin by a start event any more, but for signals told before."""
+
+        def stays(due: Due | None) -> bool:
+            return due is None or due.live is not None or due.variables is not None
+
+        self.due = [each for each in self.due if stays(each)]
+        self.subscribed = [each for each in self.subscribed if each.live is not None]
+        self.stopped = {id_: each for id_, each in self.stopped.items() if stays(each.due)}
+
     def begin_by_events(self, workflow_key: str, now: datetime) -> None:
         """Let a workflow begin by the start events of its latest version, and by no other's."""
         versions = [each for each in self.definitions if each[0].workflow_key == workflow_key]

@@ -18,6 +18,7 @@ from taskloom.engines.embedded import (
     queries,
     records,
     signals,
+    start_events,
 )
 from taskloom.engines.embedded.instances import Live, new_instance
 from taskloom.engines.embedded.jobs import Timers
@@ -102,6 +103,11 @@ class EmbeddedEngine:
         """Remove definitions; `Conflict` while instances of them run."""
         async with self._stepper.within(tx) as own:
             await self._stepper.definitions.undeploy(own.connection, definition_ids, self._now())
+
+    async def retire(self) -> None:
+        """Let no message, signal or time start anything any more; what runs goes on."""
+        async with self._stepper.within(None) as own:
+            await start_events.drop_all_start_events(own.connection)
 
     # -- instances ---------------------------------------------------------------------------
 

@@ -108,6 +108,17 @@ async def drop_start_events(
     await run(connection, "DELETE FROM engine_subscriptions WHERE definition_id = ANY(%s)", (ids,))
 
 
+async def drop_all_start_events(connection: AsyncConnection) -> None:
+    """Let nothing start anything any more but a call by its key, and signals told before."""
+    await run(
+        connection,
+        "DELETE FROM engine_incidents WHERE timer_seq IN"
+        " (SELECT seq FROM engine_timers WHERE instance_id IS NULL AND payload IS NULL)",
+    )
+    await run(connection, "DELETE FROM engine_timers WHERE instance_id IS NULL AND payload IS NULL")
+    await run(connection, "DELETE FROM engine_subscriptions WHERE instance_id IS NULL")
+
+
 def subscribed(process: Process) -> list[tuple[str, SubscriptionKind, str]]:
     """List the messages and signals that start a process: start event, kind, name."""
     found = []
