@@ -5,7 +5,6 @@ from typing import cast
 import pytest
 
 from taskloom.engines.embedded.engine import EmbeddedEngine
-from taskloom.engines.moving import FormerEngine
 from taskloom.errors import NotFound, Unprocessable
 from taskloom.ports.engine import InstanceState
 from taskloom.store.database import Database
@@ -295,7 +294,7 @@ class StartsContract:
         await play.engine.deploy("t", begins(timer("timeDuration", "PT10S")))
         await play.start(START, catch_event("w", RETURNED), path("s w"), aside=BESIDE)
         await play.engine.signal("opened", {})
-        await cast("FormerEngine", play.engine).retire()
+        await cast("EmbeddedEngine | InMemoryEngine", play.engine).retire()
         await play.engine.signal("opened", {})
         with pytest.raises(NotFound):
             await play.send("ordered")

@@ -9,25 +9,34 @@ from taskloom.domain.secret import Secret
 from taskloom.engines.camunda.connection import ClientCredentials, Connection
 from taskloom.engines.camunda.engine import CamundaEngine
 from taskloom.engines.embedded.engine import EmbeddedEngine
+from taskloom.engines.moving import MovingEngine
 from taskloom.settings import Settings
 from taskloom.store.database import Database
 from taskloom.store.engine_feed import FeedBookmark
 
-Engine = EmbeddedEngine | CamundaEngine
+Engine = EmbeddedEngine | CamundaEngine | MovingEngine
 
 
 @contextlib.asynccontextmanager
 async def running_engine(
     settings: Settings, tasks: Database, workflows: Database
 ) -> AsyncIterator[Engine]:
-    """Give the engine that the settings name; one elsewhere need not answer yet."""
+    """Give the engine that the settings name; one elsewhere need not answer yet.
+
+    What ran in ours before another one took over finishes there, and is told of.
+    """
     if settings.engine == "embedded":
         yield EmbeddedEngine(workflows)
         return
     connection = connection_of(settings)
     name = connection.url if connection.tenant is None else f"{connection.url}#{connection.tenant}"
+    own = EmbeddedEngine(workflows)
     async with CamundaEngine(connection, FeedBookmark(tasks, name)) as engine:
-        yield engine
+        if not await own.has_definitions():
+            yield engine
+            return
+        await own.retire()
+        yield MovingEngine(own, engine)
 
 
 def connection_of(settings: Settings) -> Connection:

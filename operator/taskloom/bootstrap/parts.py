@@ -14,6 +14,8 @@ from taskloom.commands.registry import Registry
 from taskloom.connectors.registry import Connectors
 from taskloom.delivery.sender import AiohttpSender
 from taskloom.domain.egress import EgressPolicy, parse_networks
+from taskloom.engines.embedded.engine import EmbeddedEngine
+from taskloom.engines.moving import MovingEngine
 from taskloom.errors import Invalid
 from taskloom.flow.ingest import Ingest
 from taskloom.flow.services import Services
@@ -44,6 +46,17 @@ class Parts:
     vitals: Vitals
     metrics: CollectorRegistry
     reconciled: asyncio.Event  # set when the declared resources have been seen to once
+
+    @property
+    def own_engine(self) -> EmbeddedEngine | None:
+        """The engine in our database, if it runs workflows: all of them, or those it began with."""
+        match self.engine:
+            case EmbeddedEngine():
+                return self.engine
+            case MovingEngine():
+                return self.engine.former
+            case _:
+                return None
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,7 @@ from functools import partial
 from taskloom.bootstrap.parts import Parts
 from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.flow.adopt import follow_engine
+from taskloom.flow.move_workflows import move_workflows
 from taskloom.flow.repair_starts import repair_starts
 from taskloom.outbox.relay import JobQueue, Relay
 from taskloom.ports.engine import ExternalTask
@@ -99,23 +100,18 @@ def relay_services(parts: Parts) -> Mapping[str, Service]:
     )
 
     async def follow() -> None:
+        await move_workflows(parts.services)
+        if not isinstance(parts.engine, EmbeddedEngine):
+            await repair_starts(parts.services)
         while True:
             if await follow_engine(parts.services) == 0:
                 await parts.bell.wait("engine-changes", _FEED_POLL)
                 await asyncio.sleep(_FEED_PAUSE)
 
-    if isinstance(parts.engine, EmbeddedEngine):
-        return {
-            "relay": loop.run,
-            "timers": partial(_fire_timers, parts, parts.engine),
-            "engine-feed": follow,
-        }
-
-    async def follow_elsewhere() -> None:
-        await repair_starts(parts.services)
-        await follow()
-
-    return {"relay": loop.run, "engine-feed": follow_elsewhere}
+    services: dict[str, Service] = {"relay": loop.run, "engine-feed": follow}
+    if parts.own_engine is not None:
+        services["timers"] = partial(_fire_timers, parts, parts.own_engine)
+    return services
 
 
 async def _fire_timers(parts: Parts, engine: EmbeddedEngine) -> None:

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
+from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.errors import NotFound, TaskloomError
 from taskloom.ports.engine import (
     ActivityRecord,
@@ -32,22 +33,14 @@ from taskloom.ports.engine import (
 _FORMER = "former:"
 
 
-class FormerEngine(WorkflowEngine, Protocol):
-    """An engine that can be left."""
-
-    async def retire(self) -> None:
-        """Let no message, signal or time start anything any more; what runs goes on."""
-        ...
-
-
 class MovingEngine:
     """Starts in `present` and lets `former` finish, by its own transactions.
 
     Call `former.retire()` first, or its start events would go on starting there.
     """
 
-    def __init__(self, former: FormerEngine, present: WorkflowEngine) -> None:
-        self._former = former
+    def __init__(self, former: EmbeddedEngine, present: WorkflowEngine) -> None:
+        self.former = former
         self._present = present
         self.name = present.name
 
@@ -57,7 +50,7 @@ class MovingEngine:
 
     async def ping(self) -> None:
         """Return if both answer."""
-        await self._former.ping()
+        await self.former.ping()
         await self._present.ping()
 
     # -- what is to start: the present engine's ------------------------------------------------
@@ -100,7 +93,7 @@ class MovingEngine:
     async def correlate(self, message: Message, *, tx: Transaction | None = None) -> Correlation:
         """Hand a message to the one who waits for it."""
         try:
-            return await self._former.correlate(message)
+            return await self.former.correlate(message)
         except NotFound:
             return await self._present.correlate(message)
 
@@ -108,7 +101,7 @@ class MovingEngine:
         self, name: str, variables: Mapping[str, Any], *, tx: Transaction | None = None
     ) -> None:
         """Tell a signal to all who wait for it."""
-        await self._former.signal(name, variables)
+        await self.former.signal(name, variables)
         await self._present.signal(name, variables)
 
     async def fetch_and_lock(
@@ -119,13 +112,16 @@ class MovingEngine:
         max_tasks: int,
         lock: timedelta,
         wait: timedelta = timedelta(0),
+        only: Mapping[str, Sequence[str]] | None = None,
     ) -> Sequence[ExternalTask]:
         """Take the former's tasks if there are any, else the present one's."""
-        found = await self._former.fetch_and_lock(topics, worker_id, max_tasks=max_tasks, lock=lock)
+        found = await self.former.fetch_and_lock(
+            topics, worker_id, max_tasks=max_tasks, lock=lock, only=only
+        )
         if found:
             return found
         return await self._present.fetch_and_lock(
-            topics, worker_id, max_tasks=max_tasks, lock=lock, wait=wait
+            topics, worker_id, max_tasks=max_tasks, lock=lock, wait=wait, only=only
         )
 
     async def complete(
@@ -137,7 +133,7 @@ class MovingEngine:
         tx: Transaction | None = None,
     ) -> Outcome:
         """Finish an external task."""
-        outcome = await self._former.complete(task_id, worker_id, variables)
+        outcome = await self.former.complete(task_id, worker_id, variables)
         if outcome is Outcome.GONE:
             return await self._present.complete(task_id, worker_id, variables)
         return outcome
@@ -146,7 +142,7 @@ class MovingEngine:
         self, task_id: str, worker_id: str, message: str, *, retries: int, retry_after: timedelta
     ) -> Outcome:
         """Report a failure."""
-        for engine in (self._former, self._present):
+        for engine in (self.former, self._present):
             outcome = await engine.fail(
                 task_id, worker_id, message, retries=retries, retry_after=retry_after
             )
@@ -165,7 +161,7 @@ class MovingEngine:
         tx: Transaction | None = None,
     ) -> Outcome:
         """Raise a BPMN error at the task."""
-        for engine in (self._former, self._present):
+        for engine in (self.former, self._present):
             outcome = await engine.bpmn_error(task_id, worker_id, code, message, variables)
             if outcome is not Outcome.GONE:
                 return outcome
@@ -173,7 +169,7 @@ class MovingEngine:
 
     async def extend_lock(self, task_id: str, worker_id: str, lock: timedelta) -> Outcome:
         """Hold a fetched task longer."""
-        outcome = await self._former.extend_lock(task_id, worker_id, lock)
+        outcome = await self.former.extend_lock(task_id, worker_id, lock)
         if outcome is Outcome.GONE:
             return await self._present.extend_lock(task_id, worker_id, lock)
         return outcome
@@ -182,7 +178,7 @@ class MovingEngine:
         self, task_id: str, variables: Mapping[str, Any], *, tx: Transaction | None = None
     ) -> Outcome:
         """Finish a user task."""
-        outcome = await self._former.complete_user_task(task_id, variables)
+        outcome = await self.former.complete_user_task(task_id, variables)
         if outcome is Outcome.GONE:
             return await self._present.complete_user_task(task_id, variables)
         return outcome
@@ -190,7 +186,7 @@ class MovingEngine:
     async def retry_incident(self, incident_id: str, *, retries: int = 1) -> None:
         """Give the failed work more tries; `NotFound` if there is no such incident."""
         try:
-            await self._former.retry_incident(incident_id, retries=retries)
+            await self.former.retry_incident(incident_id, retries=retries)
         except NotFound:
             await self._present.retry_incident(incident_id, retries=retries)
 
@@ -198,50 +194,50 @@ class MovingEngine:
 
     async def unlock_all(self, worker_id: str) -> int:
         """Free what a former life of this worker still holds."""
-        return await self._former.unlock_all(worker_id) + await self._present.unlock_all(worker_id)
+        return await self.former.unlock_all(worker_id) + await self._present.unlock_all(worker_id)
 
     async def delete_instances(
         self, instance_ids: Sequence[str], reason: str, *, tx: Transaction | None = None
     ) -> None:
         """Terminate instances and those they called."""
-        await self._former.delete_instances(instance_ids, reason)
+        await self.former.delete_instances(instance_ids, reason)
         await self._present.delete_instances(instance_ids, reason)
 
     async def user_tasks(
         self, root_instance_ids: Sequence[str], *, tx: Transaction | None = None
     ) -> Sequence[EngineUserTask]:
         """List the open user tasks below these root instances."""
-        former = await self._former.user_tasks(root_instance_ids)
+        former = await self.former.user_tasks(root_instance_ids)
         return [*former, *await self._present.user_tasks(root_instance_ids)]
 
     async def instances(self, instance_ids: Sequence[str]) -> Sequence[Instance]:
         """Look instances up by id."""
-        former = await self._former.instances(instance_ids)
+        former = await self.former.instances(instance_ids)
         return [*former, *await self._present.instances(instance_ids)]
 
     async def running_instances(self, workflow_key: str) -> int:
         """Count the active instances of all versions of a workflow."""
-        former = await self._former.running_instances(workflow_key)
+        former = await self.former.running_instances(workflow_key)
         return former + await self._present.running_instances(workflow_key)
 
     async def running_by_workflow(self) -> Mapping[str, int]:
         """Count the active instances of every workflow that has some."""
-        former = Counter(await self._former.running_by_workflow())
+        former = Counter(await self.former.running_by_workflow())
         return former + Counter(await self._present.running_by_workflow())
 
     async def history(self, root_instance_ids: Sequence[str]) -> Sequence[ActivityRecord]:
         """List what happened below these root instances."""
-        former = await self._former.history(root_instance_ids)
+        former = await self.former.history(root_instance_ids)
         return [*former, *await self._present.history(root_instance_ids)]
 
     async def incidents(self, root_instance_ids: Sequence[str] | None = None) -> Sequence[Incident]:
         """List open incidents."""
-        former = await self._former.incidents(root_instance_ids)
+        former = await self.former.incidents(root_instance_ids)
         return [*former, *await self._present.incidents(root_instance_ids)]
 
     async def changes(self, limit: int) -> Sequence[EngineChange]:
         """Read the former's feed, then the present one's."""
-        former = await self._former.changes(limit)
+        former = await self.former.changes(limit)
         present = await self._present.changes(limit - len(former)) if len(former) < limit else ()
         return [*(replace(each, id=_FORMER + each.id) for each in former), *present]
 
@@ -252,6 +248,6 @@ class MovingEngine:
         former = [each.removeprefix(_FORMER) for each in change_ids if each.startswith(_FORMER)]
         present = [each for each in change_ids if not each.startswith(_FORMER)]
         if former:
-            await self._former.confirm_changes(former)
+            await self.former.confirm_changes(former)
         if present:
             await self._present.confirm_changes(present)

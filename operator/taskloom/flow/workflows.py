@@ -77,6 +77,8 @@ async def deploy(services: Services, tx: Transaction, workflow: Workflow, draft:
     deployment = await engine.deploy(workflow.key, draft.bpmn.encode(), tx=shared)
     changed = replace(changed, version=deployment.version)
     await tx.workflows.put(changed)
+    # Another engine has its own numbers; what runs there finishes there.
+    await tx.workflows.forget_versions_elsewhere(changed.id, engine.name)
     await tx.workflows.put_version(_version(services, changed, deployment, draft.bpmn))
     return changed
 
@@ -190,6 +192,7 @@ def _version(
         workflow_id=workflow.id,
         version=deployment.version,
         definition_id=deployment.definition_id,
+        engine=services.engine.name,
         digest=deployment.digest,
         bpmn=bpmn,
         input_schema=workflow.input_schema,

@@ -34,7 +34,7 @@ async def apply_workflows(run: Run) -> None:
         rows = list(await tx.workflows.all())
         versions = await tx.workflows.versions([row.id for row in rows])
     latest = {version.workflow_id: version for version in versions}
-    plan = await to_thread(plan_workflows, run.world, rows, latest)
+    plan = await to_thread(plan_workflows, run.world, rows, latest, run.services.engine.name)
     run.verdicts |= plan.verdicts
     run.changes += len(plan.deploy) + len(plan.retain)
     for row in plan.remove:

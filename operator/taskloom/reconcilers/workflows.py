@@ -56,9 +56,9 @@ class WorkflowPlan:
 
 
 def plan_workflows(
-    world: World, rows: Sequence[Row], latest: Mapping[UUID, WorkflowVersion]
+    world: World, rows: Sequence[Row], latest: Mapping[UUID, WorkflowVersion], engine: str
 ) -> WorkflowPlan:
-    """Decide; `latest` holds the newest version of each workflow row."""
+    """Decide; `latest` holds the newest version of each workflow row, `engine` is to have it."""
     own = {
         desired.key: found
         for desired, workflow in world.of(Workflow)
@@ -104,7 +104,13 @@ def plan_workflows(
         row = changed.pop(row_id, None) or present
         before = latest.get(row_id)
         behind = present is not None and before is not None and present.version != before.version
-        stale = before is None or before.bpmn != model or not _is_digested(before) or behind
+        stale = (
+            before is None
+            or before.bpmn != model
+            or before.engine != engine
+            or not _is_digested(before)
+            or behind
+        )
         if row is not None:
             former = None if present is None else _form(present, before)
             settled[desired.key] = (

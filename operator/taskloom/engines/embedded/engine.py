@@ -104,6 +104,11 @@ class EmbeddedEngine:
         async with self._stepper.within(tx) as own:
             await self._stepper.definitions.undeploy(own.connection, definition_ids, self._now())
 
+    async def has_definitions(self) -> bool:
+        """Tell whether anything was ever deployed here and not been removed."""
+        async with self._database.begin() as tx:
+            return await queries.has_definitions(tx.connection)
+
     async def retire(self) -> None:
         """Let no message, signal or time start anything any more; what runs goes on."""
         async with self._stepper.within(None) as own:

@@ -21,6 +21,12 @@ from taskloom.ports.engine import (
 )
 
 
+async def has_definitions(connection: AsyncConnection) -> bool:
+    """Tell whether anything is deployed."""
+    found = await connection.execute(select(tables.definitions.c.id).limit(1))
+    return found.first() is not None
+
+
 async def list_user_tasks(
     connection: AsyncConnection, root_ids: Sequence[str]
 ) -> list[EngineUserTask]:
