@@ -11,9 +11,9 @@ import httpx
 import pytest
 from cryptography.fernet import Fernet
 
-from taskloom.store.embedded_postgres import EmbeddedPostgres
 from taskloom.testing.receiver import Receiver
 from taskloom.testing.server import ServedTaskloom, free_port
+from tests.real.engines.database import EngineDatabase
 from tests.real.engines.engine import RealEngine
 
 PARENTS, TASKS_EACH, KILLS = 200, 3, 10
@@ -26,18 +26,15 @@ class Elsewhere(NamedTuple):
     """An engine, and the database that it alone uses."""
 
     engine: RealEngine
-    database: EmbeddedPostgres
+    database: EngineDatabase
 
 
 @pytest.fixture
 async def elsewhere(tmp_path: Path) -> AsyncIterator[Elsewhere]:
-    """Run an engine on a database that may be stopped; Java knows no Unix sockets."""
-    port = free_port()
-    settings = {"listen_addresses": "127.0.0.1", "port": str(port), "fsync": "off"}
-    database = EmbeddedPostgres(tmp_path / "engine-postgres", settings)
+    """Run an engine on a database that may be stopped."""
+    database = EngineDatabase(tmp_path / "engine-postgres")
     await database.start()
-    url = f"postgresql://taskloom@127.0.0.1:{port}/taskloom"
-    async with RealEngine("operaton", tmp_path / "engine", database=url) as engine:
+    async with RealEngine("operaton", tmp_path / "engine", database=database.url) as engine:
         yield Elsewhere(engine, database)
     await database.stop()
 
