@@ -39,6 +39,18 @@ class EngineContract:
         assert (1, 2) == (first.version, other.version)
         assert {"b"} == other.topics
 
+    async def test_known_definitions_are_those_that_are_deployed(self, play: Play) -> None:
+        """What was removed, and what never was there, is not known."""
+        first = await play.engine.deploy("w", bpmn(START, external("a"), END, path("s a e")))
+        second = await play.engine.deploy("w", bpmn(START, external("b"), END, path("s b e")))
+        asked = [first.definition_id, second.definition_id, "none"]
+        before = await play.engine.known_definitions(asked)
+        await play.engine.undeploy([first.definition_id])
+
+        assert {first.definition_id, second.definition_id} == before
+        assert {second.definition_id} == await play.engine.known_definitions(asked)
+        assert frozenset() == await play.engine.known_definitions([])
+
     async def test_refused_model_names_its_element(self, play: Play) -> None:
         """What is not supported is refused at deployment, and nothing is deployed."""
         with pytest.raises(Unprocessable, match="x: scriptTask is not supported"):

@@ -59,7 +59,7 @@ def rehearse(world: World, *, known: Iterable[WorkflowRow] = ()) -> Rehearsal:
     }
     clients = plan_client_apps(world, [], generated, datetime.now(UTC))
     client_ids: frozenset[UUID] = frozenset(client.id for client in clients.put)
-    workflows = plan_workflows(world, [], {}, "")
+    workflows = plan_workflows(world, [], {})
     verdicts = {
         **clients.verdicts,
         **plan_commands(world, [], _BUILT_IN).verdicts,

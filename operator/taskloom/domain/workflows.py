@@ -29,13 +29,12 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowVersion:
-    """One version of a workflow, deployed in the engine of that name."""
+    """One deployed version of a workflow."""
 
     id: UUID
     workflow_id: UUID
     version: int
     definition_id: str
-    engine: str
     digest: str
     bpmn: str
     input_schema: str | None  # JSON text

@@ -74,6 +74,12 @@ class MovingEngine:
         """
         await self._present.undeploy(definition_ids)
 
+    async def known_definitions(
+        self, definition_ids: Sequence[str], *, tx: Transaction | None = None
+    ) -> frozenset[str]:
+        """Tell which of these definitions are deployed in the present engine."""
+        return await self._present.known_definitions(definition_ids)
+
     async def start(self, request: StartRequest, *, tx: Transaction | None = None) -> Instance:
         """Start an instance, or return the one its start id already has."""
         return await self._present.start(request)

@@ -77,10 +77,20 @@ async def deploy(services: Services, tx: Transaction, workflow: Workflow, draft:
     deployment = await engine.deploy(workflow.key, draft.bpmn.encode(), tx=shared)
     changed = replace(changed, version=deployment.version)
     await tx.workflows.put(changed)
-    # Another engine has its own numbers; what runs there finishes there.
-    await tx.workflows.forget_versions_elsewhere(changed.id, engine.name)
+    await _forget_lost_versions(services, tx, changed.id)
     await tx.workflows.put_version(_version(services, changed, deployment, draft.bpmn))
     return changed
+
+
+async def _forget_lost_versions(services: Services, tx: Transaction, workflow_id: UUID) -> None:
+    """Forget versions that the engine does not have: another one may have had them before."""
+    versions = await tx.workflows.versions([workflow_id])
+    known = await services.engine.known_definitions(
+        [each.definition_id for each in versions], tx=tx if services.engine.joins(tx) else None
+    )
+    for version in versions:
+        if version.definition_id not in known:
+            await tx.workflows.remove_version(version.id)
 
 
 async def retry_starts(services: Services, workflow_key: str) -> None:
@@ -192,7 +202,6 @@ def _version(
         workflow_id=workflow.id,
         version=deployment.version,
         definition_id=deployment.definition_id,
-        engine=services.engine.name,
         digest=deployment.digest,
         bpmn=bpmn,
         input_schema=workflow.input_schema,

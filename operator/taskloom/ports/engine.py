@@ -240,6 +240,12 @@ class WorkflowEngine(Protocol):
         """Remove definitions; `Conflict` while instances of them run."""
         ...
 
+    async def known_definitions(
+        self, definition_ids: Sequence[str], *, tx: Transaction | None = None
+    ) -> frozenset[str]:
+        """Tell which of these definitions are deployed."""
+        ...
+
     async def start(self, request: StartRequest, *, tx: Transaction | None = None) -> Instance:
         """Start an instance, or return the one its start id already has.
 

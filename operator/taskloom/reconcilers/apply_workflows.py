@@ -1,8 +1,10 @@
 """Workflows into the engine and the database: deployed, removed, told of, pruned."""
 
 from asyncio import to_thread
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -34,7 +36,8 @@ async def apply_workflows(run: Run) -> None:
         rows = list(await tx.workflows.all())
         versions = await tx.workflows.versions([row.id for row in rows])
     latest = {version.workflow_id: version for version in versions}
-    plan = await to_thread(plan_workflows, run.world, rows, latest, run.services.engine.name)
+    lost = await _lost(run, latest.values())
+    plan = await to_thread(partial(plan_workflows, run.world, rows, latest, lost=lost))
     run.verdicts |= plan.verdicts
     run.changes += len(plan.deploy) + len(plan.retain)
     for row in plan.remove:
@@ -51,6 +54,19 @@ async def apply_workflows(run: Run) -> None:
         key for key in run.asked_to_go if manager_of(run.world.provider, key) not in run.lingering
     )
     await _tell_workflows(run)
+
+
+async def _lost(run: Run, versions: Iterable[WorkflowVersion]) -> frozenset[str]:
+    """Look which definitions the engine does not have: it is another one, or has lost its tables.
+
+    Of an engine that does not answer nothing is taken for lost.
+    """
+    wanted = frozenset(version.definition_id for version in versions)
+    try:
+        return wanted - await run.services.engine.known_definitions(sorted(wanted))
+    except Temporary as error:
+        log.warning("workflow.definitions-not-seen", error=error.message)
+        return frozenset()
 
 
 async def _deploy(run: Run, deployment: Deployment) -> None:

@@ -56,9 +56,16 @@ class WorkflowPlan:
 
 
 def plan_workflows(
-    world: World, rows: Sequence[Row], latest: Mapping[UUID, WorkflowVersion], engine: str
+    world: World,
+    rows: Sequence[Row],
+    latest: Mapping[UUID, WorkflowVersion],
+    *,
+    lost: frozenset[str] = frozenset(),
 ) -> WorkflowPlan:
-    """Decide; `latest` holds the newest version of each workflow row, `engine` is to have it."""
+    """Decide; `latest` holds the newest version of each workflow row.
+
+    `lost` are the definitions among them that the engine does not have.
+    """
     own = {
         desired.key: found
         for desired, workflow in world.of(Workflow)
@@ -107,7 +114,7 @@ def plan_workflows(
         stale = (
             before is None
             or before.bpmn != model
-            or before.engine != engine
+            or before.definition_id in lost
             or not _is_digested(before)
             or behind
         )

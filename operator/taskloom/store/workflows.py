@@ -125,7 +125,6 @@ class Workflows:
         """Insert a version; one that is there already takes the new input schema."""
         values = {
             "definition_id": version.definition_id,
-            "engine": version.engine,
             "digest": version.digest,
             "bpmn": version.bpmn,
             "input_schema": version.input_schema,
@@ -146,32 +145,6 @@ class Workflows:
             .on_conflict_do_update(index_elements=["workflow_id", "version"], set_=values)
         )
 
-    async def of_other_engines(self, engine: str, *, managed_by: str) -> Sequence[UUID]:
-        """List the workflows with versions that are deployed in another engine, oldest first."""
-        result = await self._connection.execute(
-            select(workflows.c.id)
-            .where(
-                ~workflows.c.deleted,
-                workflows.c.managed_by == managed_by,
-                workflows.c.id.in_(
-                    select(workflow_versions.c.workflow_id).where(
-                        workflow_versions.c.engine != engine
-                    )
-                ),
-            )
-            .order_by(workflows.c.created_on)
-        )
-        return result.scalars().all()
-
-    async def forget_versions_elsewhere(self, workflow_id: UUID, engine: str) -> None:
-        """Delete the versions of a workflow that are deployed in another engine than this."""
-        await self._connection.execute(
-            delete(workflow_versions).where(
-                workflow_versions.c.workflow_id == workflow_id,
-                workflow_versions.c.engine != engine,
-            )
-        )
-
     async def remove_version(self, version_id: UUID) -> None:
         """Delete one version."""
         await self._connection.execute(
@@ -189,7 +162,6 @@ def _row_to_version(row: Any) -> WorkflowVersion:
         workflow_id=row.workflow_id,
         version=row.version,
         definition_id=row.definition_id,
-        engine=row.engine,
         digest=row.digest,
         bpmn=row.bpmn,
         input_schema=row.input_schema,

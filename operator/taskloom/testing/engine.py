@@ -117,6 +117,13 @@ class InMemoryEngine:
             if definition_id in definition_ids:
                 self._rows.begin_by_events(workflow_key, self._now())
 
+    async def known_definitions(
+        self, definition_ids: Sequence[str], *, tx: Transaction | None = None
+    ) -> frozenset[str]:
+        """Tell which of these definitions are deployed."""
+        deployed = {definition.id for definition, _, _ in self._rows.definitions}
+        return frozenset(deployed & set(definition_ids))
+
     async def retire(self) -> None:
         """Let no message, signal or time start anything any more; what runs goes on."""
         self._rows.begin_by_nothing()

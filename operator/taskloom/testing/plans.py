@@ -40,7 +40,6 @@ from taskloom.resources import client_app, workflow
 from taskloom.store.resources import StoredResource
 
 R = TypeVar("R", bound=Row)
-ENGINE = "test"
 BUILT_IN = frozenset({"create-tasks", "end-task"})
 RUNNERS = Runners(kinds=frozenset({"http", "cron"}))
 
@@ -198,7 +197,7 @@ def _workflows(
         version.workflow_id: version
         for version in sorted(state.versions, key=lambda version: version.version)
     }
-    plan = plan_workflows(world, state.workflows, latest, ENGINE)
+    plan = plan_workflows(world, state.workflows, latest)
     verdicts |= plan.verdicts
     rows = {row.id: row for row in state.workflows}
     versions = {(v.workflow_id, v.version): v for v in state.versions}
@@ -224,7 +223,7 @@ def _workflows(
         current = managed.get(desired.manager)
         if current is not None:
             version = versions.get((current.id, current.version))
-            told = told_of_workflow(desired, current, version, engine=ENGINE, served=served)
+            told = told_of_workflow(desired, current, version, engine="test", served=served)
             before = verdicts[desired.key]
             verdicts[desired.key] = told if before.ready else replace(before, fields=told.fields)
     return tuple(rows.values()), tuple(versions.values())
@@ -240,7 +239,6 @@ def _deployed(deployment: Deployment) -> tuple[Workflow, WorkflowVersion | None]
         workflow_id=row.id,
         version=row.version,
         definition_id=f"{row.key}:{row.version}",
-        engine=ENGINE,
         digest=hashlib.sha256(bpmn.encode()).hexdigest(),
         bpmn=bpmn,
         input_schema=row.input_schema,

@@ -75,6 +75,10 @@ class RememberingEngine:
             topics=frozenset({"create-tasks"}),
         )
 
+    async def known_definitions(self, definition_ids: Sequence[str], **_: object) -> frozenset[str]:
+        """Know of all that is asked."""
+        return frozenset(definition_ids)
+
     async def undeploy(self, definition_ids: Sequence[str], **_: object) -> None:
         """Forget nothing."""
 

@@ -18,6 +18,7 @@ SOURCE = "taskloom"
 """What deployments of ours name as their source."""
 
 _KEPT = 256
+_AT_ONCE = 50
 
 
 class Definitions:
@@ -76,6 +77,17 @@ class Definitions:
                 # an instance began meanwhile, or one of another process in the same file runs
                 running = await self._running(definition["id"])
                 raise _in_use(running, definition) if running else Conflict(answer.message)
+
+    async def known(self, definition_ids: Sequence[str]) -> frozenset[str]:
+        """Tell which of these the engine has."""
+        found: set[str] = set()
+        for first in range(0, len(definition_ids), _AT_ONCE):
+            asked = definition_ids[first : first + _AT_ONCE]
+            entries = await self._client.get(
+                "/process-definition", processDefinitionIdIn=",".join(asked)
+            )
+            found.update(entry["id"] for entry in entries)
+        return frozenset(found & set(definition_ids))
 
     async def file(self, definition_id: str) -> ModelFile:
         """Give a definition's file."""

@@ -122,6 +122,12 @@ class CamundaEngine:
         """Remove definitions; `Conflict` while instances of them run."""
         await self._definitions.undeploy(definition_ids)
 
+    async def known_definitions(
+        self, definition_ids: Sequence[str], *, tx: Transaction | None = None
+    ) -> frozenset[str]:
+        """Tell which of these definitions are deployed."""
+        return await self._definitions.known(definition_ids)
+
     # -- instances ---------------------------------------------------------------------------
 
     async def start(self, request: StartRequest, *, tx: Transaction | None = None) -> Instance:

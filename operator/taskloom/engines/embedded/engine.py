@@ -104,6 +104,13 @@ class EmbeddedEngine:
         async with self._stepper.within(tx) as own:
             await self._stepper.definitions.undeploy(own.connection, definition_ids, self._now())
 
+    async def known_definitions(
+        self, definition_ids: Sequence[str], *, tx: AnyTransaction | None = None
+    ) -> frozenset[str]:
+        """Tell which of these definitions are deployed."""
+        async with self._stepper.within(tx) as own:
+            return await queries.known_definitions(own.connection, definition_ids)
+
     async def has_definitions(self) -> bool:
         """Tell whether anything was ever deployed here and not been removed."""
         async with self._database.begin() as tx:

@@ -21,6 +21,14 @@ from taskloom.ports.engine import (
 )
 
 
+async def known_definitions(
+    connection: AsyncConnection, definition_ids: Sequence[str]
+) -> frozenset[str]:
+    """Tell which of these are deployed."""
+    column = tables.definitions.c.id
+    return frozenset(await connection.scalars(select(column).where(column.in_(definition_ids))))
+
+
 async def has_definitions(connection: AsyncConnection) -> bool:
     """Tell whether anything is deployed."""
     found = await connection.execute(select(tables.definitions.c.id).limit(1))

@@ -47,7 +47,6 @@ workflow_versions = Table(
     Column("workflow_id", Uuid, ForeignKey("workflows.id", ondelete="CASCADE"), nullable=False),
     Column("version", Integer, nullable=False),
     Column("definition_id", Text, nullable=False),  # the engine's
-    Column("engine", Text, nullable=False, server_default=text("'embedded'")),
     Column("digest", Text, nullable=False),
     Column("bpmn", Text, nullable=False),
     Column("input_schema", JsonText),
