@@ -287,6 +287,22 @@ async def test_a_workflow_whose_version_is_changed_by_hand_is_mended(
     assert 0 == (await bench.look()).changes
 
 
+async def test_a_workflow_that_the_engine_has_lost_is_deployed_again(bench: Bench) -> None:
+    """As when the engine is another one now: the version that is in force is one that it has."""
+    await bench.look(story())
+    await bench.tamper("DELETE FROM engine_definitions")
+
+    await bench.look()
+
+    async with bench.services.tasks.begin() as tx:
+        (row,) = await tx.workflows.all()
+        (version,) = await tx.workflows.versions([row.id])
+    known = await bench.services.engine.known_definitions([version.definition_id])
+    assert {version.definition_id} == known
+    assert (row.version, MODEL) == (version.version, version.bpmn)
+    assert 0 == (await bench.look()).changes
+
+
 async def test_a_secret_changed_by_hand_is_put_right_and_not_shown(bench: Bench) -> None:
     """The message names the column and no value."""
     await bench.look(story())
