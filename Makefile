@@ -124,6 +124,10 @@ bench: $(VENV)/.dev ## Measure: events in, and the way to a webhook
 bench-operator: $(VENV)/.dev real ## Measure: 10,000 objects on a real API server (OBJECTS=n)
 	$(BIN)/python -m bench.controller --objects $(or $(OBJECTS),10000)
 
+.PHONY: bench-engine
+bench-engine: $(VENV)/.dev engines ## Measure: external tasks of a real engine, beside pycamunda (ENGINE=operaton)
+	$(BIN)/python -m bench.external_tasks --engine $(or $(ENGINE),operaton)
+
 .PHONY: format
 format: $(VENV)/.dev ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
