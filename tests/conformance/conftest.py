@@ -12,8 +12,10 @@ from taskloom.testing.engine import InMemoryEngine
 from taskloom.testing.play import Clock
 from tests.conformance.driven import watching
 from tests.conformance.embedded_stage import embedded_stage
+from tests.conformance.hosted_stage import hosted_stage
 from tests.conformance.port_stage import PortStage
-from tests.conformance.rest_stage import RestStage, real_stage
+from tests.conformance.real_stage import real_stage
+from tests.conformance.rest_stage import RestStage
 from tests.conformance.stage import BEGINNING
 from tests.real.engines.engine import Kind, RealEngine
 
@@ -65,14 +67,31 @@ def memory() -> Iterator[PortStage]:
 @pytest.fixture(scope="session")
 def stage_url(postgres: EmbeddedPostgres) -> str:
     """Make one database for all plays: each leaves it as it was."""
+    return _database(postgres, "stage")
+
+
+@pytest.fixture(scope="session")
+def hosted_url(postgres: EmbeddedPostgres) -> str:
+    """Make one for those over /engine-rest, whose client sees whatever is there."""
+    return _database(postgres, "hosted_stage")
+
+
+def _database(postgres: EmbeddedPostgres, name: str) -> str:
     admin = postgres.url_of("postgres").replace("+psycopg", "")
     with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE stage TEMPLATE taskloom STRATEGY file_copy")
-    return postgres.url_of("stage")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE taskloom STRATEGY file_copy")
+    return postgres.url_of(name)
 
 
 @pytest.fixture
 async def embedded(stage_url: str) -> AsyncIterator[PortStage]:
     """Give an embedded engine on which nothing is deployed."""
     async with embedded_stage(stage_url) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def hosted(hosted_url: str) -> AsyncIterator[RestStage]:
+    """Give an embedded engine on which nothing is deployed, by its /engine-rest."""
+    async with hosted_stage(hosted_url) as stage:
         yield stage

@@ -1,16 +1,14 @@
 """A stage on the Camunda 7 REST API: Camunda, Operaton, or whatever else speaks it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 import httpx
 
 from tests.conformance.model import Model
 from tests.conformance.rest_records import (
-    read_time,
     to_incident,
     to_instance,
     to_personal_task,
@@ -27,33 +25,37 @@ from tests.conformance.stage import (
     Scene,
     Work,
 )
-from tests.real.engines.engine import RealEngine
 
 _ASCENDING = {"sortOrder": "asc"}
-_TRIES = 100
-"""How many jobs may follow each other at one moment."""
 
 
-@asynccontextmanager
-async def real_stage(engine: RealEngine) -> AsyncIterator["RestStage"]:
-    """Give the stage of an engine that is run by hand, and leave it as empty as it was."""
-    async with httpx.AsyncClient(
-        base_url=engine.url,
-        trust_env=False,
-        verify=False,  # plain HTTP: the certificates of authorities need not be read each time
-        timeout=30,
-    ) as client:
+class Backstage(Protocol):
+    """What is done to an engine by none of its clients: its clock is set, and its jobs are run."""
 
-        async def set_clock(time: datetime) -> None:
-            instant = time.astimezone(UTC).isoformat().replace("+00:00", "Z")
-            answer = await client.put(engine.clock_url, content=instant)
-            answer.raise_for_status()
+    @property
+    def failed(self) -> bool:
+        """Whether a job may have failed, so that there may be incidents."""
+        ...
 
-        stage = RestStage(client, set_clock)
-        try:
-            yield stage
-        finally:
-            await stage.clear()
+    def expect(self, models: Sequence[Model]) -> None:
+        """Hear which models were deployed."""
+        ...
+
+    async def set_clock(self, now: datetime) -> None:
+        """Let it be now."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """Tell when the next job is due; None if there is none."""
+        ...
+
+    async def run_due(self) -> bool:
+        """Run what is due until nothing is, also what follows; tell whether there was any."""
+        ...
+
+    def dropped(self, instance: str) -> Mapping[str, Any] | None:
+        """Give the variables of an ended instance, if the API does not tell them any more."""
+        ...
 
 
 class RestStage:
@@ -63,20 +65,18 @@ class RestStage:
     Its jobs are run by this stage: timers when they are due, asynchronous ones at once.
     """
 
-    def __init__(
-        self, client: httpx.AsyncClient, set_clock: Callable[[datetime], Awaitable[None]]
-    ) -> None:
+    def __init__(self, client: httpx.AsyncClient, backstage: Backstage) -> None:
         self._client = client
-        self._set_clock = set_clock
+        self._backstage = backstage
         self._now = BEGINNING
         self._deployments: list[str] = []
         self._processes: list[str] = []
-        self._has_jobs = self._has_people = self._has_failed = False  # else it need not be asked
+        self._has_people = self._has_failed = False  # else it need not be asked
         self._candidates: dict[str, Sequence[Any]] = {}  # of user tasks: they never change
 
     async def deploy(self, models: Sequence[Model]) -> Result:
         """Deploy models together."""
-        await self._set_clock(self._now)
+        await self._backstage.set_clock(self._now)
         files = {model.name: (model.name, model.bpmn) for model in models}
         answer = await self._client.post(
             "/deployment/create", data={"deployment-name": models[0].name}, files=files
@@ -84,8 +84,11 @@ class RestStage:
         if answer.status_code == 400:
             return Result.REFUSED
         answer.raise_for_status()
-        self._deployments.append(answer.json()["id"])
-        self._has_jobs |= any(b"async" in m.bpmn or b"timer" in m.bpmn for m in models)
+        deployed = answer.json()
+        new = (deployed["deployedProcessDefinitions"] or {}).values()
+        ids = dict.fromkeys([deployed["id"], *(each["deploymentId"] for each in new)])
+        self._deployments += [id_ for id_ in ids if id_ not in self._deployments]
+        self._backstage.expect(models)
         self._has_people |= any(b"userTask" in m.bpmn for m in models)
         self._processes += [m.process_id for m in models if m.process_id not in self._processes]
         return Result.DONE
@@ -147,6 +150,7 @@ class RestStage:
             "errorMessage": message,
             "variables": typed(variables),
         }
+        self._has_failed = True  # where an error that nothing catches is an incident
         return await self._do(f"/external-task/{task}/bpmnError", body)
 
     async def extend_lock(self, task: str, worker: str, lock: timedelta) -> Result:
@@ -194,15 +198,9 @@ class RestStage:
     async def forward(self, span: timedelta) -> None:
         """Let time pass, and fire every timer at its time."""
         until = self._now + span
-        while True:
-            waiting = await self._get_if(self._has_jobs, "/job", withRetriesLeft="true")
-            due = min(
-                (read_time(job["dueDate"]) for job in waiting if job["dueDate"]), default=None
-            )
-            if due is None or due > until:
-                break
+        while (due := await self._backstage.next_due()) is not None and due <= until:
             await self._set(max(self._now, due + LATE))
-            if not await self._settle():
+            if not await self._backstage.run_due():
                 break
         await self._set(max(self._now, until))
 
@@ -212,7 +210,7 @@ class RestStage:
             self._instances(),
             self._get("/history/activity-instance", sortBy="occurrence", **_ASCENDING),
             self._get_if(self._has_people, "/task", sortBy="created", **_ASCENDING),
-            self._get_if(self._has_failed, "/incident"),
+            self._get_if(self._has_failed or self._backstage.failed, "/incident"),
             self._get("/history/variable-instance"),
         )
         root_of = {each.id: each.root for each in instances}
@@ -230,7 +228,9 @@ class RestStage:
                 if each["id"] == each["rootCauseIncidentId"]  # callers have one for it, too
             ],
             variables={
-                root: to_variables(variables, root) for id_, root in root_of.items() if id_ == root
+                each.id: self._variables(each, variables)
+                for each in instances
+                if each.id == each.root
             },
         )
 
@@ -262,9 +262,15 @@ class RestStage:
             )
         return to_personal_task(task, self._candidates[task["id"]], root)
 
+    def _variables(
+        self, instance: InstanceSeen, records: Sequence[Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
+        dropped = None if instance.state == "active" else self._backstage.dropped(instance.id)
+        return to_variables(records, instance.id) if dropped is None else dropped
+
     async def _set(self, now: datetime) -> None:
         self._now = now
-        await self._set_clock(now)
+        await self._backstage.set_clock(now)
 
     # -- calling -----------------------------------------------------------------------------
 
@@ -282,7 +288,7 @@ class RestStage:
     async def _judge(self, answer: httpx.Response, *, nobody: Result = Result.LOCK_LOST) -> Result:
         match answer.status_code:
             case 200 | 204:
-                await self._settle()
+                await self._backstage.run_due()
                 return Result.DONE
             case 404:
                 return Result.GONE
@@ -292,18 +298,3 @@ class RestStage:
                 missing = "Cannot find task" in answer.json()["message"]
                 return Result.GONE if missing else Result.REFUSED
         raise AssertionError(f"{answer.request.url}: {answer.status_code} {answer.text}")
-
-    async def _settle(self) -> bool:
-        """Run what is due until nothing is; a job that fails is tried until it is an incident."""
-        ran = False
-        for _ in range(_TRIES):
-            due = await self._get_if(
-                self._has_jobs, "/job", executable="true", sortBy="jobDueDate", **_ASCENDING
-            )
-            if not due:
-                return ran
-            ran = True
-            answer = await self._client.post(f"/job/{due[0]['id']}/execute")
-            assert answer.status_code in {204, 404, 500}, answer.text
-            self._has_failed |= answer.status_code != 204
-        raise AssertionError("There is no end of jobs that are due.")

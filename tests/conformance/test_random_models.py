@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.conformance.embedded_stage import embedded_stage
 from tests.conformance.loom import models
-from tests.conformance.rest_stage import real_stage
+from tests.conformance.real_stage import real_stage
 from tests.conformance.thread import Woven
 from tests.conformance.walk import Choice, choices, walk
 from tests.real.engines.engine import RealEngine

@@ -61,6 +61,15 @@ async def test_embedded_engine_does_as_camunda(name: str, embedded: PortStage) -
     _judge(scenario, trace)
 
 
+@scenarios
+async def test_engine_rest_does_as_camunda(name: str, hosted: RestStage) -> None:
+    """The client that talks to Camunda sees the same at /engine-rest, or what differs."""
+    scenario = load(name)
+    trace = await play(scenario, hosted)
+
+    _judge(scenario, trace)
+
+
 def _judge(scenario: Scenario, trace: Any) -> None:
     if scenario.pending:
         assert scenario.expected != trace, "It can do this now: remove `embedded: pending`."

@@ -154,6 +154,7 @@ async def converse(talk: Talk) -> None:
     await _user_tasks(talk, instance)
     await _history(talk, instance)
     await _messages(talk)
+    await _undeploy(talk)
     await _strange(talk)
 
 
@@ -184,6 +185,12 @@ async def _starts(talk: Talk) -> str:
     await talk.call("POST", "/process-instance", {"processInstanceIds": [id_]})
     for rest in ("", "?deserializeValues=false", "/un", "/none"):
         await talk.call("GET", f"/process-instance/{id_}/variables{rest}")
+    sent = {"processInstanceId": id_, "executionIdIn": [id_]}
+    order = {"sortBy": "variableName", "sortOrder": "asc"}
+    await talk.call("POST", "/history/variable-instance", {**sent, "sorting": [order]})
+    await talk.call("POST", "/history/variable-instance/count", sent)
+    params = {"processInstanceId": id_, "variableName": "n"}
+    await talk.call("GET", "/history/variable-instance", params=params)
     return id_
 
 
@@ -223,10 +230,16 @@ async def _outcomes(talk: Talk, task: str) -> None:
     await talk.call("GET", f"/external-task/{task}/errorDetails")
     await talk.call("GET", "/external-task/nope/errorDetails")
     await talk.call("GET", "/external-task?noRetriesLeft=true")
-    await talk.call("GET", "/incident")
+    [incident] = await talk.call("GET", "/incident")
+    await talk.call("GET", f"/incident?configuration={task}&incidentType=failedExternalTask")
+    await talk.call("GET", "/incident?incidentType=failedJob")
+    await talk.call("GET", f"/incident/{incident['id']}")
+    await talk.call("GET", "/incident/nope")
     for sent in ({"retries": 3}, {"retries": -1}, {}):
         await talk.call("PUT", f"/external-task/{task}/retries", sent)
     await talk.call("PUT", "/external-task/nope/retries", {"retries": 3})
+    for sent in ({"retries": 3}, {"retries": -1}, {}):
+        await talk.call("PUT", "/job/nope/retries", sent)
     await talk.call("GET", "/incident/count")
     await post("lock", workerId="w", lockDuration=60_000)
     await post("lock", workerId="other", lockDuration=60_000)
@@ -250,7 +263,7 @@ async def _user_tasks(talk: Talk, instance: str) -> None:
     await talk.call("POST", "/task", {"processInstanceIdIn": [instance], "assignee": "ann"})
     await talk.call("GET", "/task/count?assignee=bob")
     await talk.call("POST", "/task/count", {"processDefinitionKey": "order"})
-    for rest in ("", "/variables", "/identity-links"):
+    for rest in ("", "/variables", "/identity-links", "/identity-links?type=candidate"):
         await talk.call("GET", f"/task/{task['id']}{rest}")
     for rest in ("", "/variables"):
         await talk.call("GET", f"/task/nope{rest}")
@@ -299,6 +312,16 @@ async def _messages(talk: Talk) -> None:
     await talk.call("POST", "/message", {"messageName": "paid", "businessKey": "twice"})
     await talk.call("POST", "/signal", {"name": "x"})
     await talk.call("POST", "/signal", {})
+
+
+async def _undeploy(talk: Talk) -> None:
+    made = await talk.deploy("other", PAID.replace(b'"msg"', b'"other"'))
+    await talk.start("other")
+    await talk.call("DELETE", f"/deployment/{made['id']}")
+    await talk.call("DELETE", f"/deployment/{made['id']}?cascade=true")
+    await talk.call("DELETE", f"/deployment/{made['id']}?cascade=true")
+    await talk.call("GET", "/process-definition/key/other")
+    await talk.call("GET", "/process-instance/count?processDefinitionKey=other")
 
 
 async def _strange(talk: Talk) -> None:

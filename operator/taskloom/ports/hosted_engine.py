@@ -124,15 +124,24 @@ class ActivityRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentRow:
-    """Work that stopped; `timer` tells that it was a timer's, else it is an external task's."""
+    """Work that stopped: the timer of this number, else the external task `activity_id`."""
 
     id: str
     place: Place
     activity_id: str
     element_id: str
-    timer: bool
+    timer: int | None
     message: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariableRow:
+    """A variable of an active instance itself."""
+
+    place: Place
+    name: str
+    value: Any
 
 
 class Kind(StrEnum):
@@ -148,6 +157,7 @@ class Kind(StrEnum):
     USER_TASK = "user-task"
     ACTIVITY = "activity"
     INCIDENT = "incident"
+    VARIABLE = "variable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +233,10 @@ class HostedEngine(Protocol):
         """Say how often a task may be tried; its incident is closed, or with 0 opened."""
         ...
 
+    async def retry_timer(self, timer: int, retries: int) -> Outcome:
+        """Fire a timer that has an incident, with `retries` tries before the next one."""
+        ...
+
     # -- lists -------------------------------------------------------------------------------
 
     async def count(self, kind: Kind, query: Query) -> int:
@@ -263,4 +277,8 @@ class HostedEngine(Protocol):
 
     async def incident_rows(self, query: Query) -> Sequence[IncidentRow]:
         """List open incidents."""
+        ...
+
+    async def variable_rows(self, query: Query) -> Sequence[VariableRow]:
+        """List the variables of active instances."""
         ...

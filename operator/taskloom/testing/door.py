@@ -1,6 +1,8 @@
 """The HTTP door on the embedded engine, put together as one process has it, for tests."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from starlette.types import ASGIApp
 
@@ -13,7 +15,7 @@ from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.engines.embedded.hosted import EmbeddedHost
 from taskloom.flow.foreign_work import TopicNotes
 from taskloom.flow.ingest import Ingest
-from taskloom.flow.services import Services
+from taskloom.flow.services import Services, utc_now
 from taskloom.store.database import Database
 
 EVERYBODY = AuthOptions(mode="disabled")
@@ -30,11 +32,16 @@ class EmbeddedDoor:
     services: ApiServices
 
 
-def embedded_door(database: Database, auth: AuthOptions = EVERYBODY) -> EmbeddedDoor:
+def embedded_door(
+    database: Database,
+    auth: AuthOptions = EVERYBODY,
+    *,
+    now: Callable[[], datetime] = utc_now,
+) -> EmbeddedDoor:
     """Put a door together on a migrated database; by default it lets everybody in."""
-    engine = EmbeddedEngine(database)
-    flow = Services(tasks=database, workflows=database, engine=engine)
-    host = EmbeddedHost(engine, database)
+    engine = EmbeddedEngine(database, now=now)
+    flow = Services(tasks=database, workflows=database, engine=engine, now=now)
+    host = EmbeddedHost(engine, database, now=now)
     hosted = Hosted(
         engine=host,
         room=WaitingRoom(database.bell, host.due, flow.now),

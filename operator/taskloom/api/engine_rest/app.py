@@ -18,6 +18,7 @@ from taskloom.api.engine_rest import (
     external_tasks,
     fetching,
     instances,
+    jobs,
     messages,
     user_tasks,
 )
@@ -98,6 +99,7 @@ WAYS: tuple[Way, ...] = (
     way("/process-definition/{id}/xml", _DEFINED, GET=definitions.get_xml),
     way("/process-definition/{id}/start", _START, POST=definitions.start),
     way("/deployment", _DEFINED, GET=definitions.list_deployments),
+    way("/deployment/{id}", Permission.DELETE_WORKFLOWS, DELETE=deployments.delete),
     way(_FORM, Permission.CREATE_WORKFLOWS, POST=deployments.create),
     way("/message", _START, POST=messages.correlate),
     way("/signal", _START, POST=messages.signal),
@@ -138,6 +140,20 @@ WAYS: tuple[Way, ...] = (
     ),
     way("/incident", _VIEW, GET=instances.list_incidents),
     way("/incident/count", _VIEW, GET=instances.count_incidents),
+    way("/incident/{id}", _VIEW, GET=instances.get_incident),
+    way(
+        "/history/variable-instance",
+        _VIEW,
+        GET=instances.list_variables,
+        POST=instances.list_variables,
+    ),
+    way(
+        "/history/variable-instance/count",
+        _VIEW,
+        GET=instances.count_variables,
+        POST=instances.count_variables,
+    ),
+    way("/job/{id}/retries", _CONTROL, PUT=jobs.set_retries),
 )
 
 

@@ -1,4 +1,4 @@
-"""POST /deployment/create: models become versions of Workflows, as by POST and PATCH /workflows."""
+"""/deployment, written: models become versions of Workflows, as by POST and PATCH /workflows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from taskloom.api.engine_rest import shapes
-from taskloom.api.engine_rest.call import Call, answer
+from taskloom.api.engine_rest.call import Call, answer, done
 from taskloom.api.engine_rest.entry import enter
 from taskloom.api.engine_rest.faults import Fault, not_offered
 from taskloom.api.engine_rest.multipart import Part, read_form
+from taskloom.api.engine_rest.parameters import as_flag
 from taskloom.domain.permissions import Permission
 from taskloom.domain.workflows import Workflow
 from taskloom.errors import Unprocessable
-from taskloom.flow.workflows import Draft, create_workflow, update_workflow
-from taskloom.ports.engine import ModelSummary
+from taskloom.flow.workflows import (
+    Draft,
+    create_workflow,
+    delete_version,
+    delete_workflow,
+    update_workflow,
+)
+from taskloom.ports.engine import InstanceState, ModelSummary
 from taskloom.ports.hosted_engine import DefinitionRow, Query
 
 _MODELS = (".bpmn", ".bpmn20.xml")
@@ -58,6 +65,42 @@ async def create(call: Call) -> Response:
     models = [await _inspect(call, part) for part in files]
     deployed = [await _deploy(call, model) for model in models]
     return answer(_shape(call, fields.get("deployment-name"), deployed))
+
+
+async def delete(call: Call) -> Response:
+    """Remove a deployment: its version of a workflow, or the workflow whose only one it is.
+
+    With ``cascade`` its running instances are terminated first; what has ended stays history.
+    """
+    row = await _find(call)
+    if as_flag("cascade", call.query.get("cascade")):
+        await enter(call.services, call.headers, Permission.CONTROL_INSTANCES)
+        active = Query(where={"definition_id": [row.id], "state": [InstanceState.ACTIVE]})
+        running = await call.host.instance_rows(active)
+        by = f"Its deployment was deleted by {call.principal.subject} over /engine-rest."
+        await call.flow.engine.delete_instances([each.place.instance_id for each in running], by)
+    await _remove(call, row)
+    return done()
+
+
+async def _remove(call: Call, row: DefinitionRow) -> None:
+    async with call.flow.workflows.begin() as tx:
+        workflow = await tx.workflows.by_key(row.workflow_key)
+        versions = [] if workflow is None else await tx.workflows.versions([workflow.id])
+    if workflow is None:
+        await call.flow.engine.undeploy([row.id])  # left behind by a workflow that was removed
+    elif [version.definition_id for version in versions] == [row.id]:
+        await delete_workflow(call.flow, workflow.id)
+    else:
+        await delete_version(call.flow, workflow.id, row.version)
+
+
+async def _find(call: Call) -> DefinitionRow:
+    found = await call.host.definitions(Query(where={"id": [call.id]}))
+    if not found:
+        message = f"Deployment with id '{call.id}' does not exist"
+        raise Fault(404, "InvalidRequestException", message)
+    return found[0]
 
 
 def _check(fields: dict[str, str], files: Sequence[Part]) -> None:

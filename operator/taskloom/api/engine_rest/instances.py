@@ -98,7 +98,6 @@ INCIDENTS = Filters(
         "incidentMessage": "message",
         "activityId": "element_id",
         "executionId": "activity_id",
-        "configuration": "activity_id",
         "causeIncidentId": "id",
         "rootCauseIncidentId": "id",
         **_PLACED,
@@ -115,6 +114,19 @@ INCIDENTS = Filters(
         "processDefinitionId": "definition_id",
         "incidentMessage": "message",
     },
+)
+VARIABLES = Filters(
+    equals={"variableName": "name", **_PLACED},
+    lists={
+        "processInstanceIdIn": "instance_id",
+        "executionIdIn": "instance_id",
+        "activityInstanceIdIn": "instance_id",
+        "variableNameIn": "name",
+    },
+    flags={"withoutTenantId": None},
+    nothing=frozenset({"tenantIdIn", "taskIdIn", "caseInstanceId", "caseExecutionIdIn"}),
+    harmless=frozenset({"deserializeValues", "includeDeleted"}),
+    sorts={"instanceId": "instance_id", "variableName": "name"},
 )
 
 
@@ -212,6 +224,27 @@ async def list_incidents(call: Call) -> Response:
 async def count_incidents(call: Call) -> Response:
     """Count open incidents."""
     return await answer_count(call, Kind.INCIDENT, INCIDENTS)
+
+
+async def get_incident(call: Call) -> Response:
+    """Show an open incident."""
+    found = await call.host.incident_rows(Query(where={"id": [call.id]}))
+    if not found:
+        raise missing(f"No matching incident with id {call.id}")
+    return answer(shapes.incident(found[0]))
+
+
+async def list_variables(call: Call) -> Response:
+    """List the variables of running instances."""
+    query = read_query(call.asked(), VARIABLES)
+    rows = [] if query is None else await call.host.variable_rows(query)
+    plain = _plain(call)
+    return answer([shapes.variable(row, plain=plain) for row in rows])
+
+
+async def count_variables(call: Call) -> Response:
+    """Count the variables of running instances."""
+    return await answer_count(call, Kind.VARIABLE, VARIABLES)
 
 
 async def _instance(call: Call) -> InstanceRow | None:

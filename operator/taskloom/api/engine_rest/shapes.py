@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from taskloom.api.engine_rest.dates import write_date
-from taskloom.api.engine_rest.variables import write_variables
+from taskloom.api.engine_rest.variables import write_variable, write_variables
 from taskloom.domain.workflows import Workflow
 from taskloom.flow.workflows import EXECUTED
 from taskloom.ports.engine import InstanceState
@@ -16,6 +16,7 @@ from taskloom.ports.hosted_engine import (
     InstanceRow,
     Place,
     UserTaskRow,
+    VariableRow,
     WorkItem,
 )
 
@@ -249,16 +250,40 @@ def incident(row: IncidentRow) -> Json:
         "processInstanceId": row.place.instance_id,
         "executionId": row.activity_id,
         "incidentTimestamp": write_date(row.created_at),
-        "incidentType": "failedJob" if row.timer else "failedExternalTask",
+        "incidentType": "failedExternalTask" if row.timer is None else "failedJob",
         "activityId": row.element_id,
         "failedActivityId": None,
         "causeIncidentId": row.id,
         "rootCauseIncidentId": row.id,
-        "configuration": row.activity_id,
+        "configuration": row.activity_id if row.timer is None else str(row.timer),
         "incidentMessage": row.message,
         "tenantId": None,
         "jobDefinitionId": None,
         "annotation": None,
+    }
+
+
+def variable(row: VariableRow, *, plain: bool) -> Json:
+    """Show a variable as history has it."""
+    return write_variable(row.value, plain=plain) | {
+        "id": f"{row.place.instance_id}:{row.name}",
+        "name": row.name,
+        "processDefinitionKey": row.place.workflow_key,
+        "processDefinitionId": row.place.definition_id,
+        "processInstanceId": row.place.instance_id,
+        "executionId": row.place.instance_id,
+        "activityInstanceId": row.place.instance_id,
+        "caseDefinitionKey": None,
+        "caseDefinitionId": None,
+        "caseInstanceId": None,
+        "caseExecutionId": None,
+        "taskId": None,
+        "errorMessage": None,
+        "tenantId": None,
+        "state": "CREATED",
+        "createTime": None,
+        "removalTime": None,
+        "rootProcessInstanceId": row.place.root_id,
     }
 
 

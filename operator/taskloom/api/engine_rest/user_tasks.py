@@ -82,7 +82,8 @@ async def get_identity_links(call: Call) -> Response:
     row = await _find(call)
     if row is None:
         raise null_value(f"Cannot find task with id {call.id}: task is null")
-    return answer(shapes.identity_links(row))
+    links, kind = shapes.identity_links(row), call.query.get("type")
+    return answer([each for each in links if kind in (None, each["type"])])
 
 
 async def get_variables(call: Call) -> Response:

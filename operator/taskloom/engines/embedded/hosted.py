@@ -9,6 +9,7 @@ from taskloom.engines.embedded import foreign, incidents, listing, records
 from taskloom.engines.embedded.annotations import Annotations, read_annotations
 from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.engines.embedded.scopes import visible_variables
+from taskloom.errors import NotFound
 from taskloom.ports.engine import Outcome, Transaction
 from taskloom.ports.hosted_engine import (
     ActivityRow,
@@ -19,6 +20,7 @@ from taskloom.ports.hosted_engine import (
     Query,
     TopicRequest,
     UserTaskRow,
+    VariableRow,
     WorkItem,
 )
 from taskloom.store.database import Database
@@ -145,6 +147,16 @@ class EmbeddedHost:
                 tx.notify("engine-changes")
             return Outcome.DONE
 
+    async def retry_timer(self, timer: int, retries: int) -> Outcome:
+        """Fire a timer that has an incident, with `retries` tries before the next one."""
+        stopped = await self.incident_rows(Query(where={"timer": [timer]}))
+        try:
+            for incident in stopped:
+                await self._engine.retry_incident(incident.id, retries=retries)
+        except NotFound:
+            return Outcome.GONE  # a moment ago
+        return Outcome.DONE if stopped else Outcome.GONE
+
     # -- lists -------------------------------------------------------------------------------
 
     async def count(self, kind: Kind, query: Query) -> int:
@@ -214,6 +226,10 @@ class EmbeddedHost:
     async def incident_rows(self, query: Query) -> Sequence[IncidentRow]:
         """List open incidents."""
         return await self._list(Kind.INCIDENT, query, listing.to_incident)
+
+    async def variable_rows(self, query: Query) -> Sequence[VariableRow]:
+        """List the variables of active instances."""
+        return await self._list(Kind.VARIABLE, query, listing.to_variable)
 
     async def _with_properties(self, item: WorkItem) -> WorkItem:
         annotations = await self._annotations(item.place.definition_id)

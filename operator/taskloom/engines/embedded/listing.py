@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,6 +34,7 @@ from taskloom.ports.hosted_engine import (
     Place,
     Query,
     UserTaskRow,
+    VariableRow,
     WorkItem,
 )
 
@@ -77,19 +79,7 @@ async def count_rows(connection: AsyncConnection, source: Source, query: Query) 
 
 def source_of(kind: Kind, now: datetime) -> Source:
     """Say where rows of a kind are; `now` tells which locks hold."""
-    match kind:
-        case Kind.WORK:
-            return _work(now)
-        case Kind.DEFINITION:
-            return _definitions()
-        case Kind.INSTANCE:
-            return Source(rows=tables.instances, fields=_instance_fields(), last=_i.id)
-        case Kind.USER_TASK:
-            return _user_tasks()
-        case Kind.ACTIVITY:
-            return _placed(tables.activities)
-        case Kind.INCIDENT:
-            return _placed(tables.incidents)
+    return _work(now) if kind is Kind.WORK else _SOURCES[kind]()
 
 
 def _work(now: datetime) -> Source:
@@ -118,9 +108,20 @@ def _definitions() -> Source:
     return Source(rows=t, fields={**fields, "latest": ~outdated.exists()}, last=t.c.seq)
 
 
-def _instance_fields() -> Mapping[str, ColumnElement[Any]]:
+def _instances() -> Source:
     names = ("version", "state", "caller_id", "started_at", "ended_at")
-    return {**_PLACE, **{name: _i[name] for name in names}, "top": _i.caller_id.is_(None)}
+    fields = {**_PLACE, **{name: _i[name] for name in names}, "top": _i.caller_id.is_(None)}
+    return Source(rows=tables.instances, fields=fields, last=_i.id)
+
+
+def _activities() -> Source:
+    placed = _placed(tables.activities)
+    return replace(placed, fields={**placed.fields, "number": tables.activities.c.seq})
+
+
+def _incidents() -> Source:
+    placed = _placed(tables.incidents)
+    return replace(placed, fields={**placed.fields, "timer": tables.incidents.c.timer_seq})
 
 
 def _user_tasks() -> Source:
@@ -138,6 +139,16 @@ def _user_tasks() -> Source:
     )
 
 
+def _variables() -> Source:
+    """Unfold the variables of instances; ended ones have none."""
+    each = func.json_each(_i.variables).table_valued("key", "value", name="variable")
+    return Source(
+        rows=tables.instances.join(each, true()),
+        fields={**_PLACE, "name": each.c.key, "value": cast(each.c.value, Text)},
+        last=_i.id,
+    )
+
+
 def _placed(table: Table) -> Source:
     """Give a table's columns, and those of the instance that each row lies in."""
     return Source(
@@ -145,6 +156,16 @@ def _placed(table: Table) -> Source:
         fields={**{column.name: column for column in table.c}, **_PLACE},
         last=table.c.seq,
     )
+
+
+_SOURCES: Mapping[Kind, Callable[[], Source]] = {
+    Kind.DEFINITION: _definitions,
+    Kind.INSTANCE: _instances,
+    Kind.USER_TASK: _user_tasks,
+    Kind.ACTIVITY: _activities,
+    Kind.INCIDENT: _incidents,
+    Kind.VARIABLE: _variables,
+}
 
 
 def _select(source: Source, query: Query) -> Select[Any]:
@@ -239,7 +260,7 @@ def to_user_task(row: Any) -> UserTaskRow:
 def to_activity(row: Any) -> ActivityRow:
     """Read a row of the history."""
     return ActivityRow(
-        number=row.seq,
+        number=row.number,
         activity_id=row.activity_id,
         place=_place(row),
         element_id=row.element_id,
@@ -258,7 +279,12 @@ def to_incident(row: Any) -> IncidentRow:
         place=_place(row),
         activity_id=row.activity_id,
         element_id=row.element_id,
-        timer=row.timer_seq is not None,
+        timer=row.timer,
         message=row.message,
         created_at=row.created_at,
     )
+
+
+def to_variable(row: Any) -> VariableRow:
+    """Read a variable."""
+    return VariableRow(place=_place(row), name=row.name, value=json.loads(row.value))
