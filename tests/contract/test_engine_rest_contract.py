@@ -80,6 +80,7 @@ FETCHES: list[dict[str, Any]] = [
 # What we have none of, where the engines have something, and the other way round.
 NOT_HERE = {
     "category",
+    "createTime",  # of variables
     "executionId",
     "historyTimeToLive",
     "removalTime",
@@ -238,7 +239,7 @@ async def _outcomes(talk: Talk, task: str) -> None:
     for sent in ({"retries": 3}, {"retries": -1}, {}):
         await talk.call("PUT", f"/external-task/{task}/retries", sent)
     await talk.call("PUT", "/external-task/nope/retries", {"retries": 3})
-    for sent in ({"retries": 3}, {"retries": -1}, {}):
+    for sent in ({"retries": 3}, {"retries": -1}):
         await talk.call("PUT", "/job/nope/retries", sent)
     await talk.call("GET", "/incident/count")
     await post("lock", workerId="w", lockDuration=60_000)

@@ -1,7 +1,7 @@
 """Workflows are deployed, changed, run and removed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -100,8 +100,18 @@ async def retry_starts(services: Services, workflow_key: str) -> None:
             tx.notify("jobs")
 
 
-async def delete_workflow(services: Services, workflow_id: UUID) -> None:
-    """Remove a workflow; `Conflict` while it is mapped or instances of it run."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Termination:
+    """Instances that are to end with what they run by, and why."""
+
+    instance_ids: Sequence[str] = ()
+    reason: str = ""
+
+
+async def delete_workflow(
+    services: Services, workflow_id: UUID, *, ending: Termination = Termination()
+) -> None:
+    """Remove a workflow; `Conflict` while it is mapped or instances of it run but those ending."""
     async with services.workflows.begin() as tx:
         workflow = await _editable(tx, workflow_id)
         async with services.tasks.begin() as tasks_tx:
@@ -111,11 +121,13 @@ async def delete_workflow(services: Services, workflow_id: UUID) -> None:
                 f"The workflow {workflow.key} is used by {mapped} mapping(s): remove them first."
             )
         versions = await tx.workflows.versions([workflow.id])
-        await _undeploy(services, tx, [version.definition_id for version in versions])
+        await _undeploy(services, tx, [version.definition_id for version in versions], ending)
         await tx.workflows.remove(workflow.id)
 
 
-async def delete_version(services: Services, workflow_id: UUID, number: int) -> None:
+async def delete_version(
+    services: Services, workflow_id: UUID, number: int, *, ending: Termination = Termination()
+) -> None:
     """Remove an old version; the latest is refused."""
     async with services.workflows.begin() as tx:
         workflow = await _editable(tx, workflow_id)
@@ -127,7 +139,7 @@ async def delete_version(services: Services, workflow_id: UUID, number: int) -> 
                 f"Version {number} is the latest of the workflow {workflow.key} and cannot be "
                 "deleted: delete the workflow, or deploy a newer version first."
             )
-        await _undeploy(services, tx, [version.definition_id])
+        await _undeploy(services, tx, [version.definition_id], ending)
         await tx.workflows.remove_version(version.id)
 
 
@@ -221,6 +233,10 @@ async def _editable(tx: Transaction, workflow_id: UUID) -> Workflow:
     return workflow
 
 
-async def _undeploy(services: Services, tx: Transaction, definition_ids: list[str]) -> None:
+async def _undeploy(
+    services: Services, tx: Transaction, definition_ids: list[str], ending: Termination
+) -> None:
     shared = tx if services.engine.joins(tx) else None
+    if ending.instance_ids:
+        await services.engine.delete_instances(ending.instance_ids, ending.reason, tx=shared)
     await services.engine.undeploy(definition_ids, tx=shared)

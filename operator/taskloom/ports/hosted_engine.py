@@ -148,7 +148,8 @@ class Kind(StrEnum):
     """What can be listed; a query of a kind names the fields of its row and of its place.
 
     Besides: `locked` and `has_retries` of work, `latest` of definitions (the newest version of its
-    workflow), `top` of instances (nobody called it).
+    workflow), `top` of instances (nobody called it), `work` of incidents (what stopped: a timer's
+    number or a task's id).
     """
 
     WORK = "work"

@@ -194,7 +194,10 @@ async def test_a_suspended_client_app_stays_out(client: Client, door: EmbeddedDo
         ("ExecuteWorkflow", "POST", "/signal"),
         ("ControlInstance", "DELETE", "/process-instance/none"),
         ("ControlInstance", "PUT", "/external-task/none/retries"),
+        ("ControlInstance", "PUT", "/job/none/retries"),
+        ("ViewInstance", "GET", "/history/variable-instance"),
         ("CreateWorkflow", "POST", "/deployment/create"),
+        ("DeleteWorkflow", "DELETE", "/deployment/none"),
     ],
 )
 async def test_each_path_has_its_permission(
@@ -505,6 +508,62 @@ async def test_a_deployment_is_a_version_of_a_workflow(
         workflow = await tx.workflows.by_key("sent")
     assert workflow is not None
     assert (2, "ann") == (workflow.version, workflow.modified_by)
+
+
+async def deployments(rest: httpx.AsyncClient) -> list[str]:
+    """List the ids of the orders' deployments, the oldest first."""
+    order = {"key": "order", "sortBy": "version", "sortOrder": "asc"}
+    found = (await rest.get("/process-definition", params=order)).json()
+    return [each["deploymentId"] for each in found]
+
+
+async def test_a_deployment_goes_with_its_instances_if_so_asked(
+    rest: httpx.AsyncClient, client: Client, door: EmbeddedDoor
+) -> None:
+    """Both rights are needed for that, and the workflow goes with its only version."""
+    instance = await start(rest)
+    [deployment] = await deployments(rest)
+    where = f"/deployment/{deployment}?cascade=true"
+
+    assert 500 == (await rest.delete(f"/deployment/{deployment}")).status_code
+    assert 403 == (await client("DeleteWorkflow").delete(where)).status_code
+    assert 204 == (await client("DeleteWorkflow", "ControlInstance").delete(where)).status_code
+    ended = (await rest.get(f"/history/process-instance/{instance}")).json()
+    assert "EXTERNALLY_TERMINATED" == ended["state"]
+    async with door.flow.workflows.begin() as tx:
+        assert await tx.workflows.by_key("order") is None
+
+
+async def test_a_deployment_that_cannot_go_ends_nothing(rest: httpx.AsyncClient) -> None:
+    """The latest version stays while there are older ones; so do its instances."""
+    files = {"f": ("order.bpmn", order(name="Check"), "application/xml")}
+    await rest.post("/deployment/create", files=files)
+    instance = await start(rest)
+    old, latest = await deployments(rest)
+
+    assert 400 == (await rest.delete(f"/deployment/{latest}?cascade=true")).status_code
+    assert 200 == (await rest.get(f"/process-instance/{instance}")).status_code
+    assert 204 == (await rest.delete(f"/deployment/{old}")).status_code
+    assert 204 == (await rest.delete(f"/deployment/{latest}?cascade=true")).status_code
+
+
+async def test_variables_are_listed(rest: httpx.AsyncClient) -> None:
+    """Those of many instances at once, by name, by instance and page by page."""
+    first, second = [
+        await start(rest, variables={"n": {"value": n}, "o": {"value": {"x": n}}}) for n in (1, 2)
+    ]
+
+    async def listed(**asked: str) -> list[tuple[str, str, Any]]:
+        order = {"sortBy": "variableName", "sortOrder": "asc"}
+        rows = (await rest.get("/history/variable-instance", params={**order, **asked})).json()
+        return [(row["processInstanceId"], row["type"], row["value"]) for row in rows]
+
+    both = [(first, "Integer", 1), (second, "Integer", 2)]
+    assert both == sorted(await listed(variableName="n"), key=both.index)
+    assert [(second, "Json", '{"x":2}')] == await listed(
+        processInstanceId=second, firstResult="1", deserializeValues="false"
+    )
+    assert {"count": 4} == (await rest.get("/history/variable-instance/count")).json()
 
 
 async def test_the_engine_may_be_named(rest: httpx.AsyncClient) -> None:

@@ -16,6 +16,7 @@ from taskloom.domain.workflows import Workflow
 from taskloom.errors import Unprocessable
 from taskloom.flow.workflows import (
     Draft,
+    Termination,
     create_workflow,
     delete_version,
     delete_workflow,
@@ -70,35 +71,41 @@ async def create(call: Call) -> Response:
 async def delete(call: Call) -> Response:
     """Remove a deployment: its version of a workflow, or the workflow whose only one it is.
 
-    With ``cascade`` its running instances are terminated first; what has ended stays history.
+    With ``cascade`` its running instances are terminated with it; what has ended stays history.
     """
     row = await _find(call)
+    active = Query(where={"definition_id": [row.id], "state": [InstanceState.ACTIVE]})
+    running = await call.host.instance_rows(active)
+    ending = Termination()
     if as_flag("cascade", call.query.get("cascade")):
         await enter(call.services, call.headers, Permission.CONTROL_INSTANCES)
-        active = Query(where={"definition_id": [row.id], "state": [InstanceState.ACTIVE]})
-        running = await call.host.instance_rows(active)
-        by = f"Its deployment was deleted by {call.principal.subject} over /engine-rest."
-        await call.flow.engine.delete_instances([each.place.instance_id for each in running], by)
-    await _remove(call, row)
+        ending = Termination(
+            instance_ids=[each.place.instance_id for each in running],
+            reason=f"Its deployment was deleted by {call.principal.subject} over /engine-rest.",
+        )
+    elif running:
+        raise _in_use(row, len(running))
+    await _remove(call, row, ending)
     return done()
 
 
-async def _remove(call: Call, row: DefinitionRow) -> None:
+async def _remove(call: Call, row: DefinitionRow, ending: Termination) -> None:
     async with call.flow.workflows.begin() as tx:
         workflow = await tx.workflows.by_key(row.workflow_key)
         versions = [] if workflow is None else await tx.workflows.versions([workflow.id])
-    if workflow is None:
-        await call.flow.engine.undeploy([row.id])  # left behind by a workflow that was removed
+    if workflow is None:  # it was left behind by one that was removed
+        await call.flow.engine.delete_instances(ending.instance_ids, ending.reason)
+        await call.flow.engine.undeploy([row.id])
     elif [version.definition_id for version in versions] == [row.id]:
-        await delete_workflow(call.flow, workflow.id)
+        await delete_workflow(call.flow, workflow.id, ending=ending)
     else:
-        await delete_version(call.flow, workflow.id, row.version)
+        await delete_version(call.flow, workflow.id, row.version, ending=ending)
 
 
 async def _find(call: Call) -> DefinitionRow:
     found = await call.host.definitions(Query(where={"id": [call.id]}))
     if not found:
-        message = f"Deployment with id '{call.id}' does not exist"
+        message = f"Deployment with id '{call.id}' do not exist"
         raise Fault(404, "InvalidRequestException", message)
     return found[0]
 
@@ -159,6 +166,15 @@ def _shape(call: Call, name: str | None, deployed: Sequence[_Deployed]) -> shape
         "deployedDecisionDefinitions": None,
         "deployedDecisionRequirementsDefinitions": None,
     }
+
+
+def _in_use(row: DefinitionRow, running: int) -> Fault:
+    message = (
+        "ENGINE-03076 Deletion of process definition without cascading failed. "
+        f"Process definition with id: {row.id} can't be deleted, "
+        f"because there are {running} dependent process instances."
+    )
+    return Fault(500, "ProcessEngineException", message, 0)
 
 
 def _unreadable(message: str) -> Fault:

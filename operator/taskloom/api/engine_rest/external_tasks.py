@@ -144,19 +144,14 @@ async def unlock(call: Call) -> Response:
 
 async def set_retries(call: Call) -> Response:
     """Say how often a task may be tried."""
-    outcome = await call.host.set_retries(call.id, read_retries(call))
-    return await _settle(call, outcome, "", "")
-
-
-def read_retries(call: Call) -> int:
-    """Read the body that says how often something may be tried."""
     body = call.body()
     if body.get("retries") is None:
         raise invalid("The number of retries cannot be null.")
     retries = number_of(body, "retries")
     if retries < 0:
         raise _negative_retries()
-    return min(retries, (1 << 31) - 1)
+    outcome = await call.host.set_retries(call.id, min(retries, (1 << 31) - 1))
+    return await _settle(call, outcome, "", "")
 
 
 async def get(call: Call) -> Response:

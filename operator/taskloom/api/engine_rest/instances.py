@@ -1,5 +1,7 @@
 """/process-instance, /history and /incident: what runs, what has happened, what stopped."""
 
+from dataclasses import replace
+
 from starlette.responses import Response
 
 from taskloom.api.engine_rest import shapes
@@ -10,6 +12,7 @@ from taskloom.api.engine_rest.variables import write_variable, write_variables
 from taskloom.ports.engine import InstanceState
 from taskloom.ports.hosted_engine import InstanceRow, Kind, Query
 
+_TIMED = {"failedJob": True, "failedExternalTask": False}  # incidents, by their type
 _ACTIVE = ("state", (InstanceState.ACTIVE,))
 _PLACED = {
     "processInstanceId": "instance_id",
@@ -98,6 +101,7 @@ INCIDENTS = Filters(
         "incidentMessage": "message",
         "activityId": "element_id",
         "executionId": "activity_id",
+        "configuration": "work",
         "causeIncidentId": "id",
         "rootCauseIncidentId": "id",
         **_PLACED,
@@ -216,14 +220,15 @@ async def count_activities(call: Call) -> Response:
 
 async def list_incidents(call: Call) -> Response:
     """List open incidents."""
-    query = read_query(call.asked(), INCIDENTS)
+    query = _read_incidents(call)
     rows = [] if query is None else await call.host.incident_rows(query)
     return answer([shapes.incident(row) for row in rows])
 
 
 async def count_incidents(call: Call) -> Response:
     """Count open incidents."""
-    return await answer_count(call, Kind.INCIDENT, INCIDENTS)
+    query = _read_incidents(call)
+    return answer({"count": 0 if query is None else await call.host.count(Kind.INCIDENT, query)})
 
 
 async def get_incident(call: Call) -> Response:
@@ -245,6 +250,15 @@ async def list_variables(call: Call) -> Response:
 async def count_variables(call: Call) -> Response:
     """Count the variables of running instances."""
     return await answer_count(call, Kind.VARIABLE, VARIABLES)
+
+
+def _read_incidents(call: Call) -> Query | None:
+    given = dict(call.asked())
+    kind = given.pop("incidentType", None)
+    query = read_query(given, INCIDENTS)
+    if query is None or kind is None:
+        return query
+    return replace(query, present={"timer": _TIMED[kind]}) if kind in _TIMED else None
 
 
 async def _instance(call: Call) -> InstanceRow | None:

@@ -120,8 +120,9 @@ def _activities() -> Source:
 
 
 def _incidents() -> Source:
-    placed = _placed(tables.incidents)
-    return replace(placed, fields={**placed.fields, "timer": tables.incidents.c.timer_seq})
+    placed, timer = _placed(tables.incidents), tables.incidents.c.timer_seq
+    work = func.coalesce(cast(timer, Text), tables.incidents.c.activity_id)
+    return replace(placed, fields={**placed.fields, "timer": timer, "work": work})
 
 
 def _user_tasks() -> Source:
