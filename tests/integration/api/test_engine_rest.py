@@ -547,6 +547,16 @@ async def test_a_deployment_that_cannot_go_ends_nothing(rest: httpx.AsyncClient)
     assert 204 == (await rest.delete(f"/deployment/{latest}?cascade=true")).status_code
 
 
+async def test_what_has_not_stopped_is_not_retried(rest: httpx.AsyncClient) -> None:
+    """Jobs are known by their incidents only, and are not stopped by hand."""
+    answers = [
+        await rest.put(f"/job/{job}/retries", json={"retries": retries})
+        for job, retries in (("1", 1), ("9" * 30, 1), ("none", 1), ("1", 0))
+    ]
+
+    assert [500, 500, 500, 400] == [answer.status_code for answer in answers]
+
+
 async def test_variables_are_listed(rest: httpx.AsyncClient) -> None:
     """Those of many instances at once, by name, by instance and page by page."""
     first, second = [

@@ -258,7 +258,8 @@ def _read_incidents(call: Call) -> Query | None:
     query = read_query(given, INCIDENTS)
     if query is None or kind is None:
         return query
-    return replace(query, present={"timer": _TIMED[kind]}) if kind in _TIMED else None
+    timed = _TIMED.get(str(kind))
+    return None if timed is None else replace(query, present={"timer": timed})
 
 
 async def _instance(call: Call) -> InstanceRow | None:
