@@ -318,6 +318,8 @@ async def _messages(talk: Talk) -> None:
 async def _undeploy(talk: Talk) -> None:
     made = await talk.deploy("other", PAID.replace(b'"msg"', b'"other"'))
     await talk.start("other")
+    await talk.call("GET", f"/deployment/{made['id']}")
+    await talk.call("GET", "/deployment/nope")
     await talk.call("DELETE", f"/deployment/{made['id']}")
     await talk.call("DELETE", f"/deployment/{made['id']}?cascade=true")
     await talk.call("DELETE", f"/deployment/{made['id']}?cascade=true")

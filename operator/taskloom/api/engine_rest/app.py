@@ -99,8 +99,15 @@ WAYS: tuple[Way, ...] = (
     way("/process-definition/{id}/xml", _DEFINED, GET=definitions.get_xml),
     way("/process-definition/{id}/start", _START, POST=definitions.start),
     way("/deployment", _DEFINED, GET=definitions.list_deployments),
-    way("/deployment/{id}", Permission.DELETE_WORKFLOWS, DELETE=deployments.delete),
     way(_FORM, Permission.CREATE_WORKFLOWS, POST=deployments.create),
+    Way(
+        template="/deployment/{id}",
+        pattern=re.compile(r"/deployment/(?P<id>[^/]+)"),
+        methods={
+            "GET": (_DEFINED, definitions.get_deployment),
+            "DELETE": (Permission.DELETE_WORKFLOWS, deployments.delete),
+        },
+    ),
     way("/message", _START, POST=messages.correlate),
     way("/signal", _START, POST=messages.signal),
     way("/task", _TASKS, GET=user_tasks.list_, POST=user_tasks.list_),

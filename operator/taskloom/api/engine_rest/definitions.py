@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from taskloom.api.engine_rest import shapes
 from taskloom.api.engine_rest.call import Call, answer, answer_count
-from taskloom.api.engine_rest.faults import Fault, fault_of, invalid, not_offered
+from taskloom.api.engine_rest.faults import Fault, fault_of, invalid, missing, not_offered
 from taskloom.api.engine_rest.parameters import Filters, read_query, text_of
 from taskloom.api.engine_rest.variables import read_variables, write_variables
 from taskloom.domain.workflows import Workflow
@@ -73,6 +73,14 @@ async def list_deployments(call: Call) -> Response:
     rows = [] if query is None else await call.host.definitions(query)
     workflows = await _workflows(call)
     return answer([shapes.deployment(row, workflows.get(row.workflow_key)) for row in rows])
+
+
+async def get_deployment(call: Call) -> Response:
+    """Show a deployment."""
+    found = await call.host.definitions(Query(where={"id": [call.id]}))
+    if not found:
+        raise missing(f"Deployment with id '{call.id}' does not exist")
+    return answer(shapes.deployment(found[0], await _workflow(call, found[0].workflow_key)))
 
 
 async def get(call: Call) -> Response:
