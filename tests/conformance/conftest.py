@@ -10,6 +10,7 @@ import pytest
 from taskloom.store.embedded_postgres import EmbeddedPostgres
 from taskloom.testing.engine import InMemoryEngine
 from taskloom.testing.play import Clock
+from tests.conformance.camunda_stage import camunda_stage
 from tests.conformance.driven import watching
 from tests.conformance.embedded_stage import embedded_stage
 from tests.conformance.hosted_stage import hosted_stage
@@ -53,6 +54,13 @@ async def camunda7(camunda7_engine: RealEngine) -> AsyncIterator[RestStage]:
 async def operaton(operaton_engine: RealEngine) -> AsyncIterator[RestStage]:
     """Give an empty Operaton."""
     async with real_stage(operaton_engine) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def adapter(operaton_engine: RealEngine) -> AsyncIterator[PortStage]:
+    """Give our adapter on an empty Operaton."""
+    async with camunda_stage(operaton_engine) as stage:
         yield stage
 
 

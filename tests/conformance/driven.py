@@ -18,14 +18,13 @@ class Driven:
         self._roots: list[str] = []
         self._variables: dict[str, Mapping[str, Any]] = {}
 
-    @property
-    def roots(self) -> Sequence[str]:
-        """The ids of the instances that nobody called, the oldest first."""
+    async def roots(self) -> Sequence[str]:
+        """List the ids of the instances that nobody called, the oldest first."""
         return self._roots
 
-    def variables(self, instance: str) -> Mapping[str, Any]:
-        """Give the variables of the process itself, also when it has ended."""
-        return self._variables[instance]
+    async def variables(self, roots: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Give the variables of the processes themselves, also when they have ended."""
+        return {root: self._variables[root] for root in roots}
 
     def note(self, batch: Batch) -> None:
         """Take in what one transaction has done."""

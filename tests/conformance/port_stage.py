@@ -1,5 +1,6 @@
 """A stage on the `WorkflowEngine` port."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Any, Protocol
 from taskloom.errors import TaskloomError
 from taskloom.ids import new_id
 from taskloom.ports.engine import (
+    ActivityRecord,
     EngineUserTask,
     Message,
     Outcome,
@@ -51,13 +53,12 @@ class TimedEngine(WorkflowEngine, Protocol):
 class Watch(Protocol):
     """What the port does not tell: every instance that began, and the variables of a process."""
 
-    @property
-    def roots(self) -> Sequence[str]:
-        """The ids of the instances that nobody called, the oldest first."""
+    async def roots(self) -> Sequence[str]:
+        """List the ids of the instances that nobody called, the oldest first."""
         ...
 
-    def variables(self, instance: str) -> Mapping[str, Any]:
-        """Give the variables of the process itself, also when it has ended."""
+    async def variables(self, roots: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Give the variables of the processes themselves, also when they have ended."""
         ...
 
 
@@ -172,15 +173,13 @@ class PortStage:
 
     async def look(self) -> Scene:
         """See where everything stands."""
-        roots = list(self._watch.roots)
+        roots = list(await self._watch.roots())
         if not roots:
             return Scene()
         instances = await self._engine.instances(roots)
-        root_of = {each.id: each.root_id for each in instances}
-        steps: list[StepSeen] = []
-        for at, record in enumerate(await self._engine.history(roots)):
-            root, element = root_of[record.instance_id], record.element_id
-            steps.append(StepSeen(key=str(at), root=root, element=element, state=record.state))
+        steps = _steps(
+            await self._engine.history(roots), {each.id: each.root_id for each in instances}
+        )
         self._check_order(steps)
         return Scene(
             instances=[
@@ -199,12 +198,15 @@ class PortStage:
                 IncidentSeen(id=each.id, root=each.root_instance_id, element=each.element_id)
                 for each in await self._engine.incidents(roots)
             ],
-            variables={root: dict(sorted(self._watch.variables(root).items())) for root in roots},
+            variables={
+                root: dict(sorted(variables.items()))
+                for root, variables in (await self._watch.variables(roots)).items()
+            },
         )
 
     async def clear(self) -> None:
         """Leave nothing that runs or is deployed."""
-        await self._engine.delete_instances(list(self._watch.roots), "the play is over")
+        await self._engine.delete_instances(list(await self._watch.roots()), "the play is over")
         await self._engine.undeploy(self._definitions)
 
     def _check_order(self, steps: Sequence[StepSeen]) -> None:
@@ -234,6 +236,27 @@ class PortStage:
             if not await self._engine.run_due_jobs(100):
                 return
         raise AssertionError("There is no end of jobs that are due.")
+
+
+def _steps(history: Sequence[ActivityRecord], root_of: Mapping[str, str]) -> list[StepSeen]:
+    """Give steps keys of where and when they began, and a number where that is the same.
+
+    Their places in the history would not do: what runs side by side has no order at one moment.
+    """
+    same: Counter[str] = Counter()
+    steps = []
+    for record in history:
+        key = f"{record.instance_id} {record.element_id} {record.started_at}"
+        same[key] += 1
+        steps.append(
+            StepSeen(
+                key=f"{key} {same[key]}",
+                root=root_of[record.instance_id],
+                element=record.element_id,
+                state=record.state,
+            )
+        )
+    return steps
 
 
 def _personal(task: EngineUserTask) -> PersonalTask:

@@ -70,8 +70,15 @@ def to_incident(record: Mapping[str, Any], root: str) -> IncidentSeen:
 
 def to_variables(records: Sequence[Mapping[str, Any]], root: str) -> Mapping[str, Any]:
     """Read those of historic variables that are the process instance's own."""
+    return {name: each["value"] for name, each in own_variables(records, root).items()}
+
+
+def own_variables(
+    records: Sequence[Mapping[str, Any]], root: str
+) -> Mapping[str, Mapping[str, Any]]:
+    """Choose those of historic variables that are the process instance's own, by name."""
     return {
-        each["name"]: each["value"]
+        each["name"]: each
         for each in sorted(records, key=lambda each: str(each["name"]))
         if each["executionId"] == root and each["state"] == "CREATED"
     }

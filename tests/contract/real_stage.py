@@ -5,8 +5,10 @@ that time, and the timers that have fallen due by the test's clock are executed.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from taskloom.engines.camunda.engine import CamundaEngine
 from taskloom.engines.camunda.models import read_time
@@ -21,21 +23,18 @@ class StagedEngine(CamundaEngine):
 
     async def run_due_jobs(self, limit: int) -> int:
         """Execute the jobs that are due by the clock; return how many were."""
-        fired = 0
-        jobs = await self.client.get("/job", tenantIdIn=self.client.tenant, withRetriesLeft=True)
-        for job in jobs:
-            if self._is_due(job["dueDate"]):
-                done = await self.client.call("POST", f"/job/{job['id']}/execute")
-                if not done.ok:  # it has no more tries, as after the executor's last
-                    path = f"/job/{job['id']}/retries"
-                    await self.client.demand("PUT", path, json_body={"retries": 0})
-                fired += 1
-        return fired
+        due = [job for job in await self.jobs() if self.is_due(job["dueDate"])]
+        for job in due[:limit]:
+            done = await self.client.call("POST", f"/job/{job['id']}/execute")
+            if not done.ok:  # it has no more tries, as after the executor's last
+                path = f"/job/{job['id']}/retries"
+                spent = await self.client.call("PUT", path, json_body={"retries": 0})
+                assert spent.ok or spent.status == 404, spent.message  # one before it cancelled it
+        return len(due[:limit])
 
     async def next_due(self) -> datetime | None:
         """Tell when the next timer is due."""
-        jobs = await self.client.get("/job", tenantIdIn=self.client.tenant, withRetriesLeft=True)
-        moments = [read_time(job["dueDate"]) for job in jobs if job["dueDate"] is not None]
+        moments = [read_time(job["dueDate"]) for job in await self.jobs() if job["dueDate"]]
         return min(moments, default=None)
 
     async def cut_locks(self, span: timedelta) -> None:
@@ -66,7 +65,19 @@ class StagedEngine(CamundaEngine):
                 query={"cascade": True, "skipCustomListeners": True, "skipIoMappings": True},
             )
 
-    def _is_due(self, due: str | None) -> bool:
+    async def jobs(self) -> Sequence[Mapping[str, Any]]:
+        """List what can be executed, now or later, the first that falls due first."""
+        found: Sequence[Mapping[str, Any]] = await self.client.get(
+            "/job",
+            tenantIdIn=self.client.tenant,
+            withRetriesLeft=True,
+            sortBy="jobDueDate",
+            sortOrder="asc",
+        )
+        return found
+
+    def is_due(self, due: str | None) -> bool:
+        """Tell whether a job is to be executed now."""
         if due is None:
             return True
         moment = read_time(due)

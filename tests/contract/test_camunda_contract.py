@@ -207,7 +207,7 @@ class TestRealEngineScopes(ScopesContract):
         await play.elapse(seconds=1)
 
         assert [] == await play.fetch("b")
-        assert ["a"] == [i.element_id for i in await play.engine.incidents([instance.id])]
+        assert ["late"] == [i.element_id for i in await play.engine.incidents([instance.id])]
 
     async def test_version_of_the_called_process_is_bound(self, play: Play) -> None:
         """The latest version is called, or the one that is named; by the workflow's key only."""

@@ -27,6 +27,28 @@ class EngineContract:
     NO_TRUTH = "x: "
     NO_WAY_OUT = "x: no condition of its outgoing flows holds"
 
+    async def test_history_is_in_the_order_in_which_it_happened(self, play: Play) -> None:
+        """A step is listed after all that began before it, also in other branches and callers."""
+        await play.engine.deploy("child", bpmn(START, external("c"), path("s c")))
+        instance = await play.start(
+            START,
+            '<parallelGateway id="p"/><task id="t1"/><task id="t2"/><task id="t3"/>',
+            '<callActivity id="call" calledElement="child"/>',
+            external("a"),
+            external("b"),
+            '<userTask id="last"/>',
+            path("s p a t1 t2 t3"),
+            path("p b last"),
+            path("p call"),
+        )
+        for topic in ("a", "b", "c"):
+            await play.wait(seconds=1)
+            await play.do(topic)
+        steps = [element for element, _ in await play.steps(instance)]
+
+        assert ["t1", "t2", "t3", "last"] == steps[-4:]
+        assert steps.index("c") < steps.index("t1")
+
     # -- deployments and starts --------------------------------------------------------------
 
     async def test_same_bytes_are_the_same_version(self, play: Play) -> None:

@@ -135,12 +135,12 @@ def to_activity(entry: Json) -> ActivityRecord:
 
 
 def to_incident(entry: Json, root_id: str) -> Incident:
-    """Read an open incident."""
+    """Read an open incident: it is where the work waits, though what failed may lie behind it."""
     return Incident(
         id=entry["id"],
         instance_id=entry["processInstanceId"] or NO_INSTANCE,
         root_instance_id=root_id,
-        element_id=entry.get("failedActivityId") or entry["activityId"],
+        element_id=entry.get("activityId") or entry.get("failedActivityId") or "",
         message=entry.get("incidentMessage") or "",
         created_at=read_time(entry["incidentTimestamp"]),
     )

@@ -52,7 +52,8 @@ class Queries:
                 steps.append(to_activity(entry))
                 if entry.get("calledProcessInstanceId") is not None:
                     waiting.append(entry["calledProcessInstanceId"])
-        return steps
+        # the engine's order is that of each path: what ran side by side is told apart by time
+        return sorted(steps, key=lambda step: step.started_at)
 
     async def incidents(self, root_ids: Sequence[str] | None) -> list[Incident]:
         """Give open incidents where they arose, not again in those who called."""
