@@ -18,7 +18,7 @@ from tests.conformance.port_stage import PortStage
 from tests.conformance.real_stage import real_stage
 from tests.conformance.rest_stage import RestStage
 from tests.conformance.stage import BEGINNING
-from tests.real.engines.engine import Kind, RealEngine
+from tests.real.engines.engine import ENGINES, Kind, RealEngine
 
 
 @pytest.fixture(scope="session")
@@ -57,10 +57,17 @@ async def operaton(operaton_engine: RealEngine) -> AsyncIterator[RestStage]:
         yield stage
 
 
+@pytest.fixture(params=ENGINES)
+def adapted(request: pytest.FixtureRequest) -> RealEngine:
+    """Choose each of the real engines."""
+    engine: RealEngine = request.getfixturevalue(f"{request.param}_engine")
+    return engine
+
+
 @pytest.fixture
-async def adapter(operaton_engine: RealEngine) -> AsyncIterator[PortStage]:
-    """Give our adapter on an empty Operaton."""
-    async with camunda_stage(operaton_engine) as stage:
+async def adapter(adapted: RealEngine) -> AsyncIterator[PortStage]:
+    """Give our adapter on a real engine that is empty."""
+    async with camunda_stage(adapted) as stage:
         yield stage
 
 

@@ -40,8 +40,8 @@ async def test_operaton_does_as_camunda(name: str, operaton: RestStage) -> None:
 
 
 @scenarios
-async def test_adapter_shows_what_operaton_does(name: str, adapter: PortStage) -> None:
-    """What the port shows of a real engine is what that one does, or differs as it says."""
+async def test_adapter_shows_what_a_real_engine_does(name: str, adapter: PortStage) -> None:
+    """What the port shows of Camunda 7 and Operaton is what they do, or differs as it says."""
     scenario = load(name)
     trace = await play(scenario, adapter)
 
