@@ -80,6 +80,6 @@ class _HostedBackstage:
             ran = self.failed = True  # how they went is not told
         raise AssertionError("There is no end of jobs that are due.")
 
-    def dropped(self, instance: str) -> Mapping[str, Any] | None:
+    async def dropped(self, instance: str) -> Mapping[str, Any] | None:
         """Give what the interpreter was seen to leave: ended instances keep no variables."""
-        return dict(sorted(self._driven.variables(instance).items()))
+        return dict(sorted((await self._driven.variables([instance]))[instance].items()))

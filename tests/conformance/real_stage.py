@@ -69,7 +69,7 @@ class _RealBackstage:
             self.failed |= answer.status_code != 204
         raise AssertionError("There is no end of jobs that are due.")
 
-    def dropped(self, instance: str) -> Mapping[str, Any] | None:
+    async def dropped(self, instance: str) -> Mapping[str, Any] | None:
         """Know of none: all variables are kept."""
         return None
 

@@ -53,7 +53,7 @@ class Backstage(Protocol):
         """Run what is due until nothing is, also what follows; tell whether there was any."""
         ...
 
-    def dropped(self, instance: str) -> Mapping[str, Any] | None:
+    async def dropped(self, instance: str) -> Mapping[str, Any] | None:
         """Give the variables of an ended instance, if the API does not tell them any more."""
         ...
 
@@ -228,7 +228,7 @@ class RestStage:
                 if each["id"] == each["rootCauseIncidentId"]  # callers have one for it, too
             ],
             variables={
-                each.id: self._variables(each, variables)
+                each.id: await self._variables(each, variables)
                 for each in instances
                 if each.id == each.root
             },
@@ -262,10 +262,10 @@ class RestStage:
             )
         return to_personal_task(task, self._candidates[task["id"]], root)
 
-    def _variables(
+    async def _variables(
         self, instance: InstanceSeen, records: Sequence[Mapping[str, Any]]
     ) -> Mapping[str, Any]:
-        dropped = None if instance.state == "active" else self._backstage.dropped(instance.id)
+        dropped = None if instance.state == "active" else await self._backstage.dropped(instance.id)
         return to_variables(records, instance.id) if dropped is None else dropped
 
     async def _set(self, now: datetime) -> None:
