@@ -14,6 +14,7 @@ from taskloom.connectors.cron import Cron
 from taskloom.connectors.registry import Connectors, installed
 from taskloom.connectors.running import RunningSource, Surroundings
 from taskloom.domain.conditions import Reason
+from taskloom.domain.dead_letters import NewDeadLetter
 from taskloom.domain.events import NewEvent
 from taskloom.domain.sources import EventSource
 from taskloom.engines.embedded.engine import EmbeddedEngine
@@ -158,11 +159,15 @@ async def stage(request: pytest.FixtureRequest, database: Database) -> AsyncIter
         await tx.sources.put(KAFKA)
         await tx.source_states.claim("me", {KAFKA.id: 1}, lease=_MINUTE)
 
-    async def store(event: NewEvent) -> Ingested:
+    async def store(events: Sequence[NewEvent]) -> Sequence[Ingested]:
         if real.broken:
             real.broken = False
             raise Unavailable
-        return await ingest(event)
+        return await ingest.all(events)
+
+    async def keep(letters: Sequence[NewDeadLetter]) -> None:
+        async with database.begin() as tx:
+            await tx.dead_letters.add(letters)
 
     async def position(source: EventSource) -> str | None:
         async with database.begin() as tx:
@@ -173,7 +178,12 @@ async def stage(request: pytest.FixtureRequest, database: Database) -> AsyncIter
             await tx.source_states.move("me", source.id, text)
 
     around = Surroundings(
-        ingest=store, position=position, move=move, now=services.now, news=lambda: None
+        ingest=store,
+        keep=keep,
+        position=position,
+        move=move,
+        now=services.now,
+        news=lambda: None,
     )
     real = RealStage(context=RunningSource(KAFKA, FakeConnector(), around), database=database)
     yield real

@@ -54,7 +54,7 @@ async def test_the_event_says_when_and_by_which_schedule() -> None:
         "payload": {"scheduledTime": "2026-11-24T10:15:00Z"},
         "source": "cron",
         "description": "*/15 * * * * Europe/Berlin",
-    } == json.loads(message.body)
+    } == json.loads(message.body or b"")
     assert {"scheduled-time": "2026-11-24T10:15:00Z"} == message.headers
 
 
@@ -74,8 +74,8 @@ async def test_a_payload_is_sent_as_it_is_written() -> None:
     await run(context, paused(16))
     await run(plain, paused(16))
 
-    assert payload == json.loads(context.kept[0].body)["payload"]
-    assert payload == json.loads(plain.kept[0].body)
+    assert payload == json.loads(context.kept[0].body or b"")["payload"]
+    assert payload == json.loads(plain.kept[0].body or b"")
 
 
 async def test_only_the_last_missed_time_is_made_up_for() -> None:

@@ -43,7 +43,8 @@ def used(schema: dict[str, Any], value: Any, path: str = "") -> Iterator[str]:
 
 def elsewhere(path: str) -> bool:
     """Tell whether a field is shown by the samples of an EventSource, which shares it."""
-    return ".sasl.oauth" in path or path.endswith(".sasl.awsRegion") or ".sqs.auth." in path
+    shared = (".sasl.oauth", ".sqs.auth.", ".nats.auth", ".nats.tls")
+    return any(part in path for part in shared) or path.endswith(".sasl.awsRegion")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -12,6 +12,7 @@ import structlog
 from taskloom.connectors.assignments import Plan, plan, slots_of
 from taskloom.connectors.registry import Connectors
 from taskloom.connectors.running import RunningSource, Surroundings
+from taskloom.domain.dead_letters import NewDeadLetter
 from taskloom.domain.sources import EventSource, Standing
 from taskloom.errors import Temporary
 from taskloom.flow.ingest import Ingest
@@ -64,7 +65,8 @@ class Host:
         self._bell = services.tasks.bell
         self._exclusive = {kind for kind in connectors.kinds if connectors.of(kind).exclusive}
         self._around = Surroundings(
-            ingest=ingest,
+            ingest=ingest.all,
+            keep=self._keep,
             position=self._position,
             move=self._move,
             now=services.now,
@@ -216,6 +218,10 @@ class Host:
         await self._stop_all()
         with contextlib.suppress(Temporary):  # then the leases end by themselves
             await self._release(dict(self._held))
+
+    async def _keep(self, letters: Sequence[NewDeadLetter]) -> None:
+        async with self._services.tasks.begin() as tx:
+            await tx.dead_letters.add(letters)
 
     async def _position(self, source: EventSource) -> str | None:
         async with self._services.tasks.begin() as tx:

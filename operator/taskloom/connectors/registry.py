@@ -1,16 +1,20 @@
-"""Which connector runs which kind of source: our own, and those installed."""
+"""Which connector runs which kind of source or sink: our own, and those installed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
+from typing import Any
 
 import structlog
 
 from taskloom.connectors.cron import Cron
 from taskloom.ports.connector import Connector
+from taskloom.ports.sink import SinkConnector
 
 log = structlog.get_logger()
 
-ENTRY_POINTS = "taskloom.connectors"
+SOURCES = "taskloom.connectors"
+SINKS = "taskloom.sinks"
+"""The groups of entry points that packages offer connectors by."""
 
 
 class Connectors:
@@ -31,13 +35,38 @@ class Connectors:
         return self._by_kind[kind]
 
 
+class SinkConnectors:
+    """The same, of sinks."""
+
+    def __init__(self, connectors: Iterable[SinkConnector] | None = None) -> None:
+        self._by_kind: dict[str, SinkConnector] = {}
+        for connector in installed_sinks() if connectors is None else connectors:
+            self._by_kind.setdefault(connector.kind, connector)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of sink that are produced to."""
+        return frozenset(self._by_kind)
+
+    def of(self, kind: str) -> SinkConnector:
+        """Give the connector of a kind."""
+        return self._by_kind[kind]
+
+
 def installed() -> list[Connector]:
-    """Give our own connectors and those that installed packages offer as entry points."""
-    connectors: list[Connector] = [Cron()]
-    for entry in entry_points(group=ENTRY_POINTS):
+    """Give our own connectors of sources, and those that installed packages offer."""
+    return [Cron(), *_offered(SOURCES)]
+
+
+def installed_sinks() -> list[SinkConnector]:
+    """Give our own connectors of sinks, and those that installed packages offer."""
+    return [*_offered(SINKS)]
+
+
+def _offered(group: str) -> Iterator[Any]:
+    for entry in entry_points(group=group):
         try:
-            connectors.append(entry.load()())
+            yield entry.load()()
         except Exception:
             # One broken package must not keep the others from being served.
             log.exception("connector.not-loaded", entry_point=entry.name, target=entry.value)
-    return connectors

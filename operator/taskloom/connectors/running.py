@@ -9,14 +9,13 @@ from datetime import datetime
 
 import structlog
 
+from taskloom.connectors.reading import PassedOver, dead_letter, read
 from taskloom.domain.conditions import Reason
+from taskloom.domain.dead_letters import NewDeadLetter
 from taskloom.domain.events import NewEvent
-from taskloom.domain.sources import ConnectionState, EventSource, Standing, origin_of
+from taskloom.domain.sources import ConnectionState, EventSource, Standing
 from taskloom.errors import Invalid, Permanent, TaskloomError, Unavailable
-from taskloom.flow.filters import reason_against
 from taskloom.flow.ingest import Ingested
-from taskloom.flow.read_message import Message, read_message
-from taskloom.ids import new_id
 from taskloom.ports.connector import Connector, Fate, Incoming, Receipt, SourceFailed
 from taskloom.resources.event_source import EventSourceSpec
 
@@ -34,10 +33,12 @@ _WELL_AFTER = 60.0
 class Surroundings:
     """What every running source needs: the door events go in by, and what it keeps in the database.
 
+    `keep` keeps messages that are no events.
     `news` is called when a source's state has changed.
     """
 
-    ingest: Callable[[NewEvent], Awaitable[Ingested]]
+    ingest: Callable[[Sequence[NewEvent]], Awaitable[Sequence[Ingested]]]
+    keep: Callable[[Sequence[NewDeadLetter]], Awaitable[None]]
     position: Callable[[EventSource], Awaitable[str | None]]
     move: Callable[[EventSource, str], Awaitable[None]]
     now: Callable[[], datetime]
@@ -105,7 +106,7 @@ class RunningSource:
         if self._spec is None:
             self._spec = spec_of(self._source)
         spec = self._spec
-        receipts = await asyncio.gather(*(self._take(spec, message) for message in batch))
+        receipts = await self._take_all(spec, batch)
         if batch:
             self._standing = replace(self._standing, last_event_on=self.now())
         return receipts
@@ -132,29 +133,53 @@ class RunningSource:
         """Keep how far the source has been read."""
         await self._around.move(self._source, position)
 
-    async def _take(self, spec: EventSourceSpec, message: Incoming) -> Receipt:
-        try:
-            event = read_message(
-                Message(body=message.body, headers=message.headers),
-                spec.format,
-                event_id=new_id(),
-                origin=origin_of(self._source),
-                idempotency_key=message.idempotency_key,
+    async def _take_all(
+        self, spec: EventSourceSpec, batch: Sequence[Incoming]
+    ) -> Sequence[Receipt]:
+        """Read every message; then store what are events, and keep what are none."""
+        receipts: dict[int, Receipt] = {}
+        events: dict[int, NewEvent] = {}
+        letters: list[NewDeadLetter] = []
+        blocked: set[str] = set()
+        for place, message in enumerate(batch):
+            if message.lane in blocked:
+                receipts[place] = Receipt(fate=Fate.BLOCKED, reason="one before it is no event")
+                continue
+            found = read(self._source, spec, message)
+            if isinstance(found, NewEvent):
+                events[place] = found
+                continue
+            if isinstance(found, PassedOver):
+                self._log.debug("source.message-filtered", reason=found.reason)
+                receipts[place] = Receipt(fate=Fate.FILTERED, reason=found.reason)
+                continue
+            fate = self._fate_of_none(spec, message, found.reason)
+            receipts[place] = Receipt(fate=fate, reason=found.reason)
+            if fate is Fate.DEAD_LETTERED:
+                letters.append(dead_letter(self._source, message, found.reason))
+            elif fate is Fate.BLOCKED and message.lane is not None:
+                blocked.add(message.lane)
+        ingested = await self._around.ingest(list(events.values()))
+        for place, one in zip(events, ingested, strict=True):
+            fate = Fate.DUPLICATE if one.duplicate else Fate.STORED
+            receipts[place] = Receipt(fate=fate, event_id=one.event_id)
+        if letters:
+            await self._around.keep(letters)
+            self._log.warning(
+                "source.dead-letters", messages=len(letters), reason=letters[0].reason
             )
-        except Invalid as error:
-            if spec.on_invalid == "Drop":
-                self._log.warning("source.message-dropped", reason=error.message)
-                return Receipt(fate=Fate.DROPPED, reason=error.message)
-            raise SourceFailed(
-                f"a message is no event: {error.message}", reason=Reason.MESSAGE_INVALID
-            ) from error
-        reason = reason_against(spec.filter, event.key, event.payload, event.source)
-        if reason is not None:
-            self._log.debug("source.message-filtered", key=event.key, reason=reason)
-            return Receipt(fate=Fate.FILTERED, reason=reason)
-        ingested = await self._around.ingest(event)
-        fate = Fate.DUPLICATE if ingested.duplicate else Fate.STORED
-        return Receipt(fate=fate, event_id=ingested.event_id)
+        return [receipts[place] for place in range(len(batch))]
+
+    def _fate_of_none(self, spec: EventSourceSpec, message: Incoming, reason: str) -> Fate:
+        """Decide what becomes of a message that is no event."""
+        if spec.on_invalid == "DeadLetter":
+            return Fate.DEAD_LETTERED
+        if spec.on_invalid == "Drop":
+            self._log.warning("source.message-dropped", reason=reason)
+            return Fate.DROPPED
+        if message.lane is None:
+            raise SourceFailed(f"a message is no event: {reason}", reason=Reason.MESSAGE_INVALID)
+        return Fate.BLOCKED
 
     async def _keep_running(self) -> None:
         """Run the connector again and again; whatever it ends by is told, and ends nothing else."""

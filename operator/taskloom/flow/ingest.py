@@ -34,6 +34,13 @@ class Ingest:
         """Store an event and what is to be started for it; returns once that is committed."""
         return await self._batcher.put(event)
 
+    async def all(self, events: Sequence[NewEvent]) -> Sequence[Ingested]:
+        """Store events in their order, in as few transactions as they fit in.
+
+        What it raises leaves open which of them are stored: all are to be given again.
+        """
+        return await self._batcher.put_all(events)
+
     @property
     def pressed(self) -> bool:
         """Tell whether many wait at the door: what is done behind it can wait a little."""

@@ -18,24 +18,29 @@ from taskloom.errors import Temporary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """A message; the names of its headers are in lower case.
+    """A message; the names of its headers are in lower case, and a `body` of None is none at all.
 
     `idempotency_key` names it within its source (topic, partition and offset; a scheduled time):
     given again with the same one, it is not stored again.
+    `lane` names those that are confirmed in their order (a partition): a source that stops at a
+    message that is no event stops this lane only, if the connector names one.
     """
 
-    body: bytes
+    body: bytes | None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     idempotency_key: str | None = None
+    lane: str | None = None
 
 
 class Fate(StrEnum):
-    """What became of a message; whichever it is, it need not be given again."""
+    """What became of a message; unless it is blocked, it need not be given again."""
 
     STORED = "stored"
     DUPLICATE = "duplicate"  # it was stored before
     FILTERED = "filtered"  # the source's filter does not let it through
     DROPPED = "dropped"  # it is no event, and the source drops such
+    DEAD_LETTERED = "dead-lettered"  # it is no event, and is kept to be looked at
+    BLOCKED = "blocked"  # it, or one before it in its lane, is no event: to be given again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

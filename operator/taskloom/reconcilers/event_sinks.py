@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from taskloom.domain.sources import EventSink as Row
-from taskloom.reconcilers.broker_secrets import kafka_secrets, sqs_secrets
+from taskloom.reconcilers.broker_secrets import broker_secrets
 from taskloom.reconcilers.desired import Desired, World
 from taskloom.reconcilers.references import check_expression
 from taskloom.reconcilers.settle import Plan, Want, settle, want
@@ -27,13 +27,10 @@ def plan_event_sinks(
         check_expression(spec.filter, "spec.filter")
         if spec.kafka is not None:
             check_expression(spec.kafka.key, "spec.kafka.key")
-            secrets = kafka_secrets(world, desired.namespace, spec.kafka.sasl, spec.kafka.tls)
-        else:
-            auth = None if spec.sqs is None else spec.sqs.auth
-            secrets = sqs_secrets(world, desired.namespace, auth)
+        secrets = broker_secrets(world, desired.namespace, spec)
         row = Row(
             id=desired.id,
-            kind=_kind(sink),
+            kind=spec.type,
             spec=spec.model_dump(by_alias=True, mode="json", exclude_none=True),
             event_keys=spec.event_keys,
             filter=spec.filter,
@@ -53,7 +50,3 @@ def plan_event_sinks(
         want(desired, partial(make, desired, sink)) for desired, sink in world.of(EventSink)
     ]
     return settle(world, wants, rows, claim_of=lambda _row: None)
-
-
-def _kind(sink: EventSink) -> str:
-    return "kafka" if sink.spec.kafka is not None else "sqs"

@@ -12,7 +12,7 @@ from taskloom.domain.secret import Secret
 from taskloom.domain.sources import FORMER_HMAC, FORMER_UNTIL, PREFIX, SourceState
 from taskloom.domain.sources import EventSource as Row
 from taskloom.errors import Invalid
-from taskloom.reconcilers.broker_secrets import kafka_secrets, sqs_secrets
+from taskloom.reconcilers.broker_secrets import broker_secrets
 from taskloom.reconcilers.desired import Desired, World
 from taskloom.reconcilers.references import check_expression, referenced_secret
 from taskloom.reconcilers.runners import HTTP_ONLY, Runners, pool_of
@@ -142,12 +142,8 @@ def _resolve(
     world: World, desired: Desired, source: EventSource, client_ids: frozenset[UUID]
 ) -> tuple[dict[str, Any], dict[str, Secret]]:
     resolved: dict[str, Any] = {"namespace": desired.namespace}
-    kafka, sqs, http = source.spec.kafka, source.spec.sqs, source.spec.http
-    if kafka is not None:
-        return resolved, kafka_secrets(world, desired.namespace, kafka.sasl, kafka.tls)
-    if sqs is not None:
-        return resolved, sqs_secrets(world, desired.namespace, sqs.auth)
-    secrets: dict[str, Secret] = {}
+    http = source.spec.http
+    secrets = broker_secrets(world, desired.namespace, source.spec)
     if http is None or http.auth is None:
         return resolved, secrets
     if http.auth.hmac is not None:

@@ -105,6 +105,12 @@ def exactly_one(*fields: str) -> Rule:
     return Rule(rule=rule, message=f"exactly one of {_listed(fields)} must be specified")
 
 
+def unchanged(*fields: str, noun: str) -> Rule:
+    """Forbid that another one of several fields is given than before."""
+    rule = " && ".join(f"has(self.{field}) == has(oldSelf.{field})" for field in fields)
+    return Rule(rule=rule, message=f"the kind of {noun} may not be changed after creation")
+
+
 def at_most_one(first: str, second: str) -> Rule:
     """Forbid two fields together."""
     return Rule(

@@ -1,11 +1,19 @@
 """Connections to message brokers, shared by EventSource and EventSink."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from taskloom.resources.base import Part, Rule
-from taskloom.resources.fields import LIST_SET, DataKey, Host, ObjectName, Url
+from taskloom.resources.base import Part, Rule, exactly_one, immutable
+from taskloom.resources.fields import (
+    FREE_FORM,
+    LIST_BY_NAME,
+    LIST_SET,
+    DataKey,
+    Host,
+    ObjectName,
+    Url,
+)
 from taskloom.resources.references import CaRef, ObjectRef, SecretKeyRef
 
 BootstrapServers = Annotated[
@@ -19,6 +27,19 @@ BootstrapServers = Annotated[
     Field(min_length=1, max_length=16, json_schema_extra=LIST_SET),
 ]
 KafkaTopic = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[a-zA-Z0-9._-]+$")]
+
+
+NatsName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
+NatsSubject = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s]+$")]
+
+
+class NamedSecretRef(Part):
+    """A value of a Secret, and the name it is given by."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+    """The name it is given by."""
+    secret_key_ref: SecretKeyRef
+    """The value."""
 
 
 class UsernameRef(Part):
@@ -100,6 +121,72 @@ class BrokerTls(Part):
     """The name to expect in the broker's certificate."""
     insecure_skip_verify: bool = False
     """Accepts any certificate; for trials only."""
+
+
+class NatsAuth(Part):
+    """How to log in to NATS."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one("userRef", "tokenRef", "credentialsRef"),
+        Rule(
+            rule="has(self.userRef) == has(self.passwordRef)",
+            message="`userRef` and `passwordRef` must be specified together",
+        ),
+    )
+
+    user_ref: SecretKeyRef | None = None
+    """A user's name."""
+    password_ref: SecretKeyRef | None = None
+    """The user's password."""
+    token_ref: SecretKeyRef | None = None
+    """A token."""
+    credentials_ref: SecretKeyRef | None = None
+    """A credentials file: a JWT and an NKey seed."""
+
+
+class NatsServers(Part):
+    """Servers of NATS."""
+
+    servers: Annotated[
+        tuple[
+            Annotated[
+                str,
+                Field(
+                    min_length=8,
+                    max_length=261,
+                    pattern=r"^(nats|tls)://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}$",
+                ),
+            ],
+            ...,
+        ],
+        Field(min_length=1, max_length=16, json_schema_extra=LIST_SET),
+    ]
+    """Servers to begin with, nats://host:port."""
+    auth: NatsAuth | None = None
+    """How to log in."""
+    tls: BrokerTls | None = None
+    """TLS towards the servers."""
+
+
+class CustomConnector(Part):
+    """A connector that an installed package offers."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (immutable("kind", of="custom."),)
+
+    kind: Annotated[
+        str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    ]
+    """The kind that the package gives itself."""
+    config: Annotated[dict[str, Any], Field(json_schema_extra=FREE_FORM)] | None = None
+    """What the connector is to know: its own documentation says what."""
+    secrets: (
+        Annotated[
+            tuple[NamedSecretRef, ...],
+            Field(min_length=1, max_length=32, json_schema_extra=LIST_BY_NAME),
+        ]
+        | None
+    ) = None
+    """Values of Secrets that it is given, by name."""
 
 
 class SqsAuth(Part):

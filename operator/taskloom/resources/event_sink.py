@@ -4,10 +4,30 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from taskloom.resources.base import Column, Names, Part, Resource, Rule, exactly_one, ready_columns
-from taskloom.resources.broker import BootstrapServers, BrokerTls, KafkaTopic, Sasl, SqsQueue
+from taskloom.resources.base import (
+    Column,
+    Names,
+    Part,
+    Resource,
+    Rule,
+    exactly_one,
+    ready_columns,
+    unchanged,
+)
+from taskloom.resources.broker import (
+    BootstrapServers,
+    BrokerTls,
+    CustomConnector,
+    KafkaTopic,
+    NatsServers,
+    NatsSubject,
+    Sasl,
+    SqsQueue,
+)
 from taskloom.resources.fields import LIST_SET, EventKey, Expression, Identifier
 from taskloom.resources.status import Status
+
+SINK_TYPES = ("kafka", "sqs", "nats", "custom")
 
 
 class KafkaSink(Part):
@@ -25,6 +45,13 @@ class KafkaSink(Part):
     """TLS towards the brokers."""
 
 
+class NatsSink(NatsServers):
+    """A subject of NATS JetStream to publish to."""
+
+    subject: NatsSubject
+    """The subject; a stream must take it."""
+
+
 class SinkFormat(Part):
     """How an event is written."""
 
@@ -36,17 +63,18 @@ class EventSinkSpec(Part):
     """Outgoing events are produced to a broker."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        exactly_one("kafka", "sqs"),
-        Rule(
-            rule="has(self.kafka) == has(oldSelf.kafka) && has(self.sqs) == has(oldSelf.sqs)",
-            message="the kind of sink may not be changed after creation",
-        ),
+        exactly_one(*SINK_TYPES),
+        unchanged(*SINK_TYPES, noun="sink"),
     )
 
     kafka: KafkaSink | None = None
     """A Kafka topic."""
     sqs: SqsQueue | None = None
     """An SQS queue."""
+    nats: NatsSink | None = None
+    """A subject of NATS JetStream."""
+    custom: CustomConnector | None = None
+    """A sink that an installed package produces to."""
     event_keys: Annotated[
         tuple[EventKey, ...], Field(min_length=1, max_length=64, json_schema_extra=LIST_SET)
     ] = ("*",)
@@ -57,6 +85,13 @@ class EventSinkSpec(Part):
     """How an event is written."""
     suspend: bool = False
     """Stops producing; events that come meanwhile are kept."""
+
+    @property
+    def type(self) -> str:
+        """Which of the kinds of sink it is; a custom one is of its own kind."""
+        if self.custom is not None:
+            return self.custom.kind
+        return next(t for t in SINK_TYPES if getattr(self, t) is not None)
 
 
 class EventSinkStatus(Status):

@@ -4,7 +4,17 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from taskloom.resources.base import Column, Names, Part, Resource, Rule, exactly_one, ready_columns
+from taskloom.resources.base import (
+    Column,
+    Names,
+    Part,
+    Resource,
+    Rule,
+    exactly_one,
+    ready_columns,
+    unchanged,
+)
+from taskloom.resources.broker import CustomConnector
 from taskloom.resources.fields import (
     Count,
     EventKey,
@@ -14,10 +24,16 @@ from taskloom.resources.fields import (
     Timestamp,
     bounded,
 )
-from taskloom.resources.source_types import CronSource, HttpSource, KafkaSource, SqsSource
+from taskloom.resources.source_types import (
+    CronSource,
+    HttpSource,
+    KafkaSource,
+    NatsSource,
+    SqsSource,
+)
 from taskloom.resources.status import Status
 
-SOURCE_TYPES = ("kafka", "http", "sqs", "cron")
+SOURCE_TYPES = ("kafka", "http", "sqs", "nats", "cron", "custom")
 
 
 class FormatKey(Part):
@@ -38,14 +54,27 @@ class Format(Part):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule="self.type in ['TaskEvent', 'CloudEvents'] || has(self.key)",
+            rule="self.type != 'JSON' || has(self.key)",
             message="`key` must be specified for JSON",
             field="key",
         ),
+        Rule(
+            rule="(self.type == 'Adapter') == has(self.adapter)",
+            message="`adapter` must be specified for Adapter and may not be otherwise",
+            field="adapter",
+        ),
     )
 
-    type: Literal["TaskEvent", "CloudEvents", "JSON"] = "TaskEvent"
-    """TaskEvent is {key, payload, source, description}; JSON is any JSON, all of it payload."""
+    type: Literal["TaskEvent", "CloudEvents", "JSON", "Adapter"] = "TaskEvent"
+    """TaskEvent is {key, payload, source, description}; CloudEvents is read in structured and
+    binary mode; JSON is any JSON, all of it payload; Adapter is read by an installed package."""
+    adapter: (
+        Annotated[
+            str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+        ]
+        | None
+    ) = None
+    """The adapter, by the name that a package offers it under."""
     key: FormatKey | None = None
     """Where the event's key comes from, if not from the message's own field."""
     idempotency_key: Expression | None = None
@@ -86,19 +115,12 @@ class Placement(Part):
     """Replicas by lag."""
 
 
-def _unchanged_type() -> str:
-    return " && ".join(f"has(self.{t}) == has(oldSelf.{t})" for t in SOURCE_TYPES)
-
-
 class EventSourceSpec(Part):
-    """Where events come in: exactly one of kafka, http, sqs and cron."""
+    """Where events come in: exactly one of kafka, http, sqs, nats, cron and custom."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(*SOURCE_TYPES),
-        Rule(
-            rule=_unchanged_type(),
-            message="the kind of source may not be changed after creation",
-        ),
+        unchanged(*SOURCE_TYPES, noun="source"),
     )
 
     kafka: KafkaSource | None = None
@@ -107,8 +129,12 @@ class EventSourceSpec(Part):
     """A path of Taskloom's own HTTP server."""
     sqs: SqsSource | None = None
     """An SQS queue."""
+    nats: NatsSource | None = None
+    """A stream of NATS JetStream."""
     cron: CronSource | None = None
     """A clock."""
+    custom: CustomConnector | None = None
+    """A source that an installed package reads."""
     format: Format = Format()
     """How a message is read as an event."""
     filter: Expression | None = None
@@ -117,6 +143,8 @@ class EventSourceSpec(Part):
     """What becomes of a message that is no event."""
     max_in_flight: Annotated[int, bounded(1, 10_000)] = 64
     """How many messages may be under way at once."""
+    max_message_bytes: Annotated[int, bounded(1, 10_485_760)] = 1_048_576
+    """The largest message that is read as an event; http sources have a limit of their own."""
     suspend: bool = False
     """Stops taking events."""
     placement: Placement = Placement()
@@ -124,7 +152,9 @@ class EventSourceSpec(Part):
 
     @property
     def type(self) -> str:
-        """Which of the kinds of source it is."""
+        """Which of the kinds of source it is; a custom one is of its own kind."""
+        if self.custom is not None:
+            return self.custom.kind
         return next(t for t in SOURCE_TYPES if getattr(self, t) is not None)
 
 

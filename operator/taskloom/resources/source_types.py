@@ -1,11 +1,20 @@
-"""The kinds of EventSource: kafka, http, sqs, cron."""
+"""The kinds of EventSource: kafka, http, sqs, nats, cron, and those of others."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from taskloom.resources.base import Part, Rule, exactly_one, immutable
-from taskloom.resources.broker import BootstrapServers, BrokerTls, KafkaTopic, Sasl, SqsQueue
+from taskloom.resources.broker import (
+    BootstrapServers,
+    BrokerTls,
+    KafkaTopic,
+    NatsName,
+    NatsServers,
+    NatsSubject,
+    Sasl,
+    SqsQueue,
+)
 from taskloom.resources.fields import FREE_FORM, LIST_BY_NAME, LIST_SET, HeaderName, bounded
 from taskloom.resources.references import ObjectRef, SecretKeyRef
 
@@ -58,10 +67,16 @@ class Hmac(Part):
 
     secret_key_ref: SecretKeyRef
     """The shared secret."""
+    scheme: Literal["Hex", "GitHub", "Stripe", "StandardWebhooks", "TaskSignature"] = "Hex"
+    """How senders sign: Hex is what `header` and `algorithm` say; GitHub's x-hub-signature-256;
+    Stripe's stripe-signature; webhook-signature of Standard Webhooks; TaskSignature is
+    x-task-signature and x-task-timestamp, as Taskloom signs webhooks itself."""
     header: HeaderName = "x-signature"
-    """The header that carries the signature in hex."""
+    """The header that carries the signature in hex; for Hex."""
     algorithm: Literal["sha256", "sha512"] = "sha256"
-    """The hash."""
+    """The hash; for Hex."""
+    tolerance_seconds: Annotated[int, bounded(1, 86_400)] = 300
+    """How far a signature's time may be from now; for the schemes that sign one."""
 
 
 class HttpAuth(Part):
@@ -93,6 +108,27 @@ class HttpSource(Part):
     """Who may post; unset means every ClientApp of this namespace with events.trigger."""
     max_body_bytes: Annotated[int, bounded(1, 10_485_760)] = 1_048_576
     """The largest body."""
+
+
+class NatsSource(NatsServers):
+    """A stream of NATS JetStream, read by a durable consumer."""
+
+    stream: NatsName
+    """The stream."""
+    consumer: NatsName | None = None
+    """The durable consumer; taskloom-<namespace>-<name> by default.  It is made if missing."""
+    subjects: (
+        Annotated[
+            tuple[NatsSubject, ...],
+            Field(min_length=1, max_length=32, json_schema_extra=LIST_SET),
+        ]
+        | None
+    ) = None
+    """Subjects to read; all of the stream's by default.  For a consumer that is made."""
+    initial_position: Literal["New", "All"] = "New"
+    """Where a consumer that is made begins."""
+    ack_wait_seconds: Annotated[int, bounded(1, 3600)] = 30
+    """After how long a message that was not confirmed is given again."""
 
 
 class SqsSource(SqsQueue):

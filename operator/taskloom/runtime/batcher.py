@@ -34,11 +34,19 @@ class Batcher(Generic[Item, Result]):
 
     async def put(self, item: Item) -> Result:
         """Hand an item over; returns or raises once it is written or refused."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        if self._writer is None or self._writer.done():
+        return await self._hand_over([item])[0]
+
+    async def put_all(self, items: Sequence[Item]) -> Sequence[Result]:
+        """Hand items over, written in their order; raises for the first that is refused."""
+        return await asyncio.gather(*self._hand_over(items))
+
+    def _hand_over(self, items: Sequence[Item]) -> Sequence[asyncio.Future[Result]]:
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[Result]] = [loop.create_future() for _ in items]
+        self._waiting.extend(zip(items, futures, strict=True))
+        if futures and (self._writer is None or self._writer.done()):
             self._writer = asyncio.create_task(self._drain())
-        return await future
+        return futures
 
     @property
     def load(self) -> int:

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from taskloom.errors import Permanent
 from taskloom.store.commands import Commands
+from taskloom.store.dead_letters import DeadLetters
 from taskloom.store.deliveries import Deliveries
 from taskloom.store.delivery_health import DeliveryHealth
 from taskloom.store.events import Events
@@ -122,6 +123,11 @@ class Transaction:
     def sinks(self) -> Sinks:
         """Event sinks."""
         return Sinks(self.connection, self._needed_sealer)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """Messages that are no events."""
+        return DeadLetters(self.connection)
 
     @cached_property
     def commands(self) -> Commands:

@@ -7,6 +7,7 @@ key order, number forms and escapes survive.
 from taskloom.store.tables.columns import NAMING, JsonText
 from taskloom.store.tables.tasks import (
     commands,
+    dead_letters,
     engine_feed,
     event_sources,
     event_workflows,
@@ -45,6 +46,7 @@ __all__ = [
     "attempts",
     "client_apps",
     "commands",
+    "dead_letters",
     "deliveries",
     "delivery_health",
     "engine_feed",

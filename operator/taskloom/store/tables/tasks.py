@@ -9,6 +9,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -216,6 +217,32 @@ source_states = Table(
     instant("reported_on", nullable=False, server_default=text("now()")),
     Column("position", Text),  # how far it was read, in slot 0
     CheckConstraint("state IN ('idle', 'starting', 'connected', 'failing')", name="state"),
+)
+
+# Messages that are no events, with why, until somebody has looked at them.
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("source_id", Uuid, nullable=False),  # which may be gone by then
+    Column("origin", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("headers", JsonText, nullable=False, server_default=text("'{}'")),
+    Column("body", LargeBinary),
+    Column("idempotency_key", Text),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
+    Column("event_id", Uuid),  # what it became
+    created_on(),
+    instant("finished_at"),
+    UniqueConstraint("origin", "idempotency_key"),
+    CheckConstraint("state IN ('open', 'replayed', 'discarded')", name="state"),
+    Index(
+        "ix_dead_letters_open",
+        "origin",
+        "created_on",
+        postgresql_where=text("state = 'open'"),
+    ),
+    Index(None, "created_on"),
 )
 
 commands = Table(

@@ -1,0 +1,65 @@
+"""What a message of a source is: an event, one to pass over, or none; decided, not done."""
+
+from dataclasses import dataclass
+
+from taskloom.domain.dead_letters import NewDeadLetter
+from taskloom.domain.events import NewEvent
+from taskloom.domain.sources import EventSource, origin_of
+from taskloom.errors import Invalid
+from taskloom.flow.filters import reason_against
+from taskloom.flow.read_message import Message, read_message
+from taskloom.ids import new_id
+from taskloom.ports.connector import Incoming
+from taskloom.resources.event_source import EventSourceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """The source's filter does not let the event through."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoEvent:
+    """The message is none."""
+
+    reason: str
+
+
+def read(
+    source: EventSource, spec: EventSourceSpec, message: Incoming
+) -> NewEvent | PassedOver | NoEvent:
+    """Read a message as the source's format and filter say."""
+    if message.body is None:
+        return NoEvent("The message has no payload.")
+    if len(message.body) > spec.max_message_bytes:
+        return NoEvent(
+            f"The message has {len(message.body):,} bytes, and this source takes "
+            f"{spec.max_message_bytes:,}: send less, or raise spec.maxMessageBytes."
+        )
+    try:
+        event = read_message(
+            Message(body=message.body, headers=message.headers),
+            spec.format,
+            event_id=new_id(),
+            origin=origin_of(source),
+            idempotency_key=message.idempotency_key,
+        )
+    except Invalid as error:
+        return NoEvent(error.message)
+    reason = reason_against(spec.filter, event.key, event.payload, event.source)
+    return event if reason is None else PassedOver(reason)
+
+
+def dead_letter(source: EventSource, message: Incoming, reason: str) -> NewDeadLetter:
+    """Write a message that is no event down."""
+    return NewDeadLetter(
+        id=new_id(),
+        source_id=source.id,
+        origin=origin_of(source),
+        reason=reason,
+        body=message.body,
+        headers=message.headers,
+        idempotency_key=message.idempotency_key,
+    )
