@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from taskloom.cli.inbox import Inbox
+from taskloom.cli.pipes import Readings, send_by
 from taskloom.cli.progress import failures
 from taskloom.cli.receiver import Webhook
 from taskloom.cli.resource_table import explain_state, is_well
@@ -27,6 +28,8 @@ _STEPS = 2  # the user tasks of the example's approval
 class Plot:
     """Lives the story through; each step is told, and waited for at most `patience` seconds.
 
+    `send` is a program that the event is given to in place of a post, and `readings` what another
+    one reads of what is told besides the webhooks.
     What goes otherwise than it should raises `Permanent` with the reason.
     """
 
@@ -34,6 +37,8 @@ class Plot:
     inbox: Inbox
     tell: Callable[[str], None]
     patience: float = 30.0
+    send: str | None = None
+    readings: Readings | None = None
 
     async def await_resources(self, snapshot: Snapshot) -> int:
         """Wait until everything that a folder declares is in force; return how many it is."""
@@ -62,13 +67,16 @@ class Plot:
         )
 
     async def live(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Post the event, see its tasks through, and return its trace."""
-        event_id = await self.server.trigger(json.dumps(event).encode(), None)
+        """Send the event, see its tasks through, and return its trace."""
+        event_id = await self._send(event)
         self.tell(f"The event {event['key']} is durable: {event_id}.")
         task_ids = await self._await_tasks(event_id)
         for task_id in task_ids:
             self.tell(f"Its workflow made the task {task_id}.")
             await self._be_told("task-created", _creates(task_id))
+            if self.readings is not None:
+                await self.readings.find("task-created", _creates(task_id), self.patience)
+                self.tell("task-created was read from the broker, too.")
             for _ in range(_STEPS):
                 await self._complete_a_user_task(task_id)
             await self._be_told("task-completed", _completes(task_id))
@@ -79,6 +87,23 @@ class Plot:
         for task_id in task_ids:
             self._check_counts(task_id)
         return trace
+
+    async def _send(self, event: Mapping[str, Any]) -> UUID:
+        if self.send is None:
+            return await self.server.trigger(json.dumps(event).encode(), None)
+        before = await self._events_of(event["key"])
+        await send_by(self.send, event)
+        self.tell(f"The event {event['key']} was given to the broker.")
+
+        async def look() -> UUID | None:
+            new = await self._events_of(event["key"]) - before
+            return new.pop() if new else None
+
+        return await self._until(look, lambda: "the event did not come from the broker")
+
+    async def _events_of(self, key: str) -> set[UUID]:
+        query = {"where": {"key": key}, "order": ["createdOn DESC"], "limit": 10}
+        return {UUID(event["id"]) for event in await self.server.get("/events", filter=query)}
 
     async def _complete_a_user_task(self, task_id: UUID) -> None:
         """Do what a person does with the user task that is open."""

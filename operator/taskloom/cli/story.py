@@ -1,6 +1,7 @@
 """``taskloom story``: everything on one machine, and an example lived through."""
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -17,6 +18,7 @@ from taskloom.cli.event_input import check_object, read_file
 from taskloom.cli.inbox import Inbox
 from taskloom.cli.listen import secrets_in, webhook_line
 from taskloom.cli.options import DEFAULT_DATA_DIR, DataDirOption
+from taskloom.cli.pipes import reading_by
 from taskloom.cli.plot import Plot
 from taskloom.cli.receiver import ReceiverSecrets, Webhook, receiving
 from taskloom.cli.server import connect
@@ -75,6 +77,25 @@ def story(
             show_default="the embedded engine",
         ),
     ] = None,
+    send_by: Annotated[
+        str | None,
+        typer.Option(
+            "--send-by",
+            help="A program that is given the event, in place of a post: a line of its standard "
+            "input.",
+            metavar="COMMAND",
+            show_default=False,
+        ),
+    ] = None,
+    read_by: Annotated[
+        str | None,
+        typer.Option(
+            "--read-by",
+            help="A program that prints what is told to a broker, a line each.",
+            metavar="COMMAND",
+            show_default=False,
+        ),
+    ] = None,
     patience: Annotated[
         str, typer.Option("--patience", help="How long a step may take.", metavar="SPAN")
     ] = "30s",
@@ -107,8 +128,19 @@ def story(
 
     async def live(url: str) -> None:
         note(f"Taskloom serves at {url}.")
-        async with connect(url, None, data_dir) as server:
-            plot = Plot(server=server, inbox=inbox, tell=_tell, patience=seconds)
+        async with contextlib.AsyncExitStack() as stack:
+            server = await stack.enter_async_context(connect(url, None, data_dir))
+            readings = None
+            if read_by is not None:
+                readings = await stack.enter_async_context(reading_by(read_by))
+            plot = Plot(
+                server=server,
+                inbox=inbox,
+                tell=_tell,
+                patience=seconds,
+                send=send_by,
+                readings=readings,
+            )
             _tell(f"{await plot.await_resources(snapshot)} resources are in force.")
             show(trace_tree(await plot.live(told)))
         _tell("The whole story came true.")
