@@ -48,7 +48,7 @@ lint: $(VENV)/.dev ## ruff, mypy, import-linter
 REAL := $(if $(TASKLOOM_TEST_KUBECONFIG),,real)
 
 .PHONY: pytest
-pytest: $(VENV)/.dev engines workers $(REAL) ## All tests
+pytest: $(VENV)/.dev engines kafka workers $(REAL) ## All tests
 	$(BIN)/pytest
 
 .PHONY: real
@@ -58,6 +58,10 @@ real: ## Build what tests run for real of Kubernetes (etcd, kube-apiserver, ...)
 .PHONY: engines
 engines: ## Build the workflow engines that tests run for real (Camunda 7, Operaton), once
 	@tests/real/engines/build.sh
+
+.PHONY: kafka
+kafka: ## Fetch the Kafka broker that tests run for real, once
+	@tests/real/kafka/build.sh
 
 .PHONY: workers
 workers: $(VENV)/.dev ## Fetch the JavaScript worker that tests run for real, once
