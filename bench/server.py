@@ -26,10 +26,9 @@ class Server:
 
     def cpu_seconds(self) -> dict[str, float]:
         """Give the processor time used so far by the server and by its database."""
-        postmaster = int((self.data_dir / "postgres/data/postmaster.pid").read_text().split()[0])
         return {
             "taskloom": _cpu(self.pid),
-            "postgres": sum(_cpu(pid) for pid in [postmaster, *_children(postmaster)]),
+            "postgres": postgres_seconds(self.data_dir / "postgres"),
         }
 
 
@@ -64,6 +63,12 @@ async def running_server(files: Path, **settings: str) -> AsyncIterator[Server]:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             await process.wait()
+
+
+def postgres_seconds(folder: Path) -> float:
+    """Give the processor time used so far by the embedded server whose files are there."""
+    postmaster = int((folder / "data/postmaster.pid").read_text().split()[0])
+    return sum(_cpu(pid) for pid in [postmaster, *_children(postmaster)])
 
 
 def free_port() -> int:

@@ -22,6 +22,9 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 
+pytest_plugins = ["tests.real.kafka.shared"]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the golden files and of the random models."""
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files")

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from taskloom.connectors.cron import Cron
+from taskloom.connectors.kafka.source import Kafka
 from taskloom.ports.connector import Connector
 from taskloom.ports.sink import SinkConnector
 
@@ -55,7 +56,7 @@ class SinkConnectors:
 
 def installed() -> list[Connector]:
     """Give our own connectors of sources, and those that installed packages offer."""
-    return [Cron(), *_offered(SOURCES)]
+    return [Cron(), Kafka(), *_offered(SOURCES)]
 
 
 def installed_sinks() -> list[SinkConnector]:

@@ -166,10 +166,13 @@ class RealKafka:
         key: bytes | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
         partition: int | None = None,
+        compression: str | None = None,
     ) -> None:
         """Produce records, up to 10 MB each."""
         async with AIOKafkaProducer(
-            bootstrap_servers=self.plaintext, max_request_size=_MOST_BYTES
+            bootstrap_servers=self.plaintext,
+            max_request_size=_MOST_BYTES,
+            compression_type=compression,
         ) as producer:
             for value in values:
                 await producer.send_and_wait(
@@ -287,6 +290,11 @@ class RealKafka:
         return settings
 
     async def _answers(self, at: int) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self._ports[at]["PLAINTEXT"])
+        except OSError:
+            return False
+        writer.close()
         producer = AIOKafkaProducer(
             bootstrap_servers=self._address("PLAINTEXT", at), request_timeout_ms=2000
         )

@@ -1,0 +1,328 @@
+"""EventSources of kind kafka: read, store, then commit.
+
+Every record is stored before its offset is committed, and named by topic, partition and offset:
+whatever is read twice, after a rebalance or a crash, is stored once.
+Records are stored in batches, in the order of their partitions: so is what has the same key.
+"""
+
+import asyncio
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError
+
+from taskloom.connectors.kafka.connection import (
+    REACH_SECONDS,
+    BrokerFailed,
+    Connection,
+    Trouble,
+    client_settings,
+    connection_of,
+    reach,
+    trouble_of,
+)
+from taskloom.connectors.kafka.records import incoming
+from taskloom.domain.conditions import Reason
+from taskloom.domain.sources import EventSource, object_of
+from taskloom.errors import Invalid, Temporary
+from taskloom.ports.connector import ConnectorContext, Fate, Receipt, SourceFailed
+from taskloom.resources.source_types import KafkaSource
+
+PROPERTIES: Mapping[str, str] = {
+    "client.id": "client_id",
+    "connections.max.idle.ms": "connections_max_idle_ms",
+    "fetch.max.bytes": "fetch_max_bytes",
+    "fetch.max.wait.ms": "fetch_max_wait_ms",
+    "fetch.min.bytes": "fetch_min_bytes",
+    "heartbeat.interval.ms": "heartbeat_interval_ms",
+    "isolation.level": "isolation_level",
+    "max.partition.fetch.bytes": "max_partition_fetch_bytes",
+    "max.poll.interval.ms": "max_poll_interval_ms",
+    "metadata.max.age.ms": "metadata_max_age_ms",
+    "request.timeout.ms": "request_timeout_ms",
+    "retry.backoff.ms": "retry_backoff_ms",
+    "session.timeout.ms": "session_timeout_ms",
+}
+"""The settings that `spec.kafka.properties` may hold, and what aiokafka calls them."""
+
+_NO_TOPIC = Trouble(Reason.TOPIC_NOT_FOUND, "no topic matches spec.kafka.topicPattern yet")
+_POLL = 500
+"""Milliseconds that a read waits for records: how soon a stop is noticed."""
+_COMMIT_SECONDS = 3.0
+"""After that a commit is given up: the next one says the same and more."""
+_LOOK_SECONDS = 3.0
+"""Between two looks at how the brokers are, and how much waits there."""
+_BLOCKED_SECONDS = 15.0
+"""After how long a partition that stops at a message that is no event is tried again."""
+
+
+class Kafka:
+    """Reads topics as a member of a consumer group."""
+
+    kind = "kafka"
+    exclusive = False
+
+    async def run(self, context: ConnectorContext) -> None:
+        """Read until the context says to stop."""
+        spec = KafkaSource.model_validate(context.source.spec["kafka"])
+        connection = connection_of(
+            spec.bootstrap_servers,
+            spec.sasl,
+            spec.tls,
+            context.source.secrets,
+            client_id=f"taskloom-{context.source.id}",
+        )
+        options = _options(spec, context.source)
+        pattern = _pattern(spec)
+        try:
+            await reach(connection, spec.topics or ())
+        except BrokerFailed as error:
+            raise _failed(error) from error
+        consumer = AIOKafkaConsumer(**(dict(connection.arguments) | options))
+        reading = _Reading(context, consumer, connection, spec.topics or ())
+        if pattern is None:
+            consumer.subscribe(topics=spec.topics, listener=_Listener(reading, spec))
+        else:
+            consumer.subscribe(pattern=pattern, listener=_Listener(reading, spec))
+        try:
+            await consumer.start()
+            await reading.run()
+        except (KafkaError, OSError) as error:
+            raise _failed(error) from error
+        finally:
+            await consumer.stop()
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A consumer while it is read."""
+
+    context: ConnectorContext
+    consumer: Any
+    connection: Connection
+    topics: Sequence[str]
+    in_hand: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while records are read, stored and committed; partitions come and go between."""
+    stored: dict[TopicPartition, int] = field(default_factory=dict)
+    """The offset after the last record that is stored, of those not committed yet."""
+    blocked: dict[TopicPartition, float] = field(default_factory=dict)
+    """Partitions that stop at a message that is no event, and until when."""
+    unsettled: bool = False
+    """Whether partitions have come that may never have been read."""
+    looked_at: float = 0.0
+
+    async def run(self) -> None:
+        """Read, store, commit."""
+        looking = asyncio.create_task(self._keep_looking())
+        try:
+            while not self.context.stopping:
+                if looking.done():
+                    looking.result()
+                async with self.in_hand:
+                    await self._step()
+            async with self.in_hand:
+                await self.commit()
+        finally:
+            looking.cancel()
+
+    async def _step(self) -> None:
+        if self.unsettled:
+            await self._settle()
+        self._unblock()
+        batches = await self.consumer.getmany(
+            timeout_ms=_POLL, max_records=self.context.source.spec["maxInFlight"]
+        )
+        if batches:
+            await self._take(batches)
+
+    async def _settle(self) -> None:
+        """Begin partitions that the group has never read where the source says to begin."""
+        self.unsettled = False
+        partitions = self.consumer.assignment()
+        begins = await _begins(self.consumer, self.context.source, partitions)
+        for partition, offset in begins.items():
+            self.consumer.seek(partition, offset)
+            # Committed, so that whoever reads it next does not begin later.
+            self.stored[partition] = offset
+        await self.commit()
+
+    async def _take(self, batches: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        """Store records, and commit those that are confirmed."""
+        records = [record for batch in batches.values() for record in batch]
+        try:
+            receipts = await self.context.ingest([incoming(record) for record in records])
+        except SourceFailed:
+            raise
+        except Temporary as error:
+            await self._wait_for_the_store(batches, error)
+            return
+        self._note(records, receipts)
+        await self.commit()
+
+    async def _wait_for_the_store(
+        self, batches: Mapping[TopicPartition, Sequence[Any]], error: Temporary
+    ) -> None:
+        """Read nothing for a while, and then the same again; the group keeps us meanwhile."""
+        for partition, batch in batches.items():
+            self.consumer.seek(partition, batch[0].offset)
+        self.context.failing(Reason.DATABASE_UNAVAILABLE, error.message)
+        self.looked_at = 0.0  # what is told next is that it is read again
+        await self.context.pause(error.delay)
+
+    def _note(self, records: Sequence[Any], receipts: Sequence[Receipt]) -> None:
+        """Keep how far each partition is confirmed: up to its first record that is blocked."""
+        for record, receipt in zip(records, receipts, strict=True):
+            partition = TopicPartition(record.topic, record.partition)
+            if receipt.fate is not Fate.BLOCKED:
+                self.stored[partition] = record.offset + 1
+            elif partition not in self.blocked:
+                self.consumer.seek(partition, record.offset)
+                self.consumer.pause(partition)
+                self.blocked[partition] = _now() + _BLOCKED_SECONDS
+                self.context.failing(
+                    Reason.MESSAGE_INVALID,
+                    f"{record.topic}/{record.partition} stops at the offset {record.offset}, "
+                    f"which is no event: {receipt.reason}",
+                )
+
+    def _unblock(self) -> None:
+        """Try partitions again whose time has come."""
+        for partition in [each for each, until in self.blocked.items() if until <= _now()]:
+            del self.blocked[partition]
+            if partition in self.consumer.assignment():
+                self.consumer.resume(partition)
+
+    async def commit(self) -> None:
+        """Commit what is stored; what cannot be committed is read again, and stored once."""
+        offsets, self.stored = self.stored, {}
+        if not offsets:
+            return
+        try:
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                await self.consumer.commit(offsets)
+        except (KafkaError, TimeoutError):
+            self.stored = offsets | self.stored
+
+    async def _keep_looking(self) -> None:
+        """Tell how the source stands, again and again: the client itself retries in silence."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS if self.looked_at else 0.1)
+            try:
+                async with asyncio.timeout(REACH_SECONDS):
+                    await self._look()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is found out and told
+                await self._find_out(error)
+            self.looked_at = _now()
+
+    async def _look(self) -> None:
+        partitions = self.consumer.assignment()
+        ends = await self.consumer.end_offsets(list(partitions)) if partitions else {}
+        lag = 0
+        for partition, end in ends.items():
+            at = self.stored.get(partition)
+            lag += max(0, end - (await self.consumer.position(partition) if at is None else at))
+        if not partitions:
+            await reach(self.connection, self.topics)
+            if not self.topics and not self.consumer.subscription():
+                raise BrokerFailed(_NO_TOPIC)
+        if not self.blocked:
+            self.context.connected(partitions=len(partitions))
+        self.context.lagging(lag)
+
+    async def _find_out(self, error: Exception) -> None:
+        """Tell why the brokers do not answer: connect anew, which gives the reason."""
+        try:
+            await reach(self.connection, self.topics)
+        except BrokerFailed as failed:
+            self.context.failing(failed.trouble.reason, failed.trouble.message)
+            return
+        if isinstance(error, BrokerFailed):
+            self.context.failing(error.trouble.reason, error.trouble.message)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Finishes what is in hand before partitions go, and begins those that come."""
+
+    def __init__(self, reading: _Reading, spec: KafkaSource) -> None:
+        self._reading = reading
+        self._latest = spec.initial_offset == "Latest"
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Commit what is stored; what was read and not taken yet is left to the next owner."""
+        async with self._reading.in_hand:
+            await self._reading.commit()
+            self._reading.stored.clear()
+            self._reading.blocked.clear()
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Have those settled that the group may never have read."""
+        self._reading.unsettled = self._latest
+
+
+async def _begins(
+    consumer: Any, source: EventSource, assigned: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Find where partitions without an offset begin: with what came since the source is there.
+
+    A partition that is added later, or read for the first time after a while, misses nothing so.
+    """
+    new = [each for each in assigned if await consumer.committed(each) is None]
+    if not new:
+        return {}
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(new)
+    if source.created_on is None:
+        return ends
+    since = int(source.created_on.timestamp() * 1000)
+    found = await consumer.offsets_for_times(dict.fromkeys(new, since))
+    return {
+        partition: end if found.get(partition) is None else found[partition].offset
+        for partition, end in ends.items()
+    }
+
+
+def _options(spec: KafkaSource, source: EventSource) -> dict[str, Any]:
+    """Say how to read; a member of the group has no name that outlives it.
+
+    This client does not ask for another assignment when a named member comes back (KIP-814): it
+    would be given its old partitions, whatever was added to topics and partitions meanwhile.
+    """
+    return {
+        "group_id": spec.consumer_group or group_of(source),
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",  # also if offsets are gone: rather all there is than none
+        "partition_assignment_strategy": (RoundRobinPartitionAssignor,),
+        "isolation_level": "read_committed",
+        "session_timeout_ms": 10_000,
+        "heartbeat_interval_ms": 2_000,
+        "metadata_max_age_ms": 10_000,  # how soon new partitions, and topics of a pattern, are seen
+        "max_partition_fetch_bytes": 1_048_576,  # a larger record comes alone
+    } | client_settings(spec.properties, PROPERTIES)
+
+
+def group_of(source: EventSource) -> str:
+    """Name the consumer group of a source that names none."""
+    home = object_of(source.managed_by)
+    return f"taskloom.{source.id}" if home is None else f"taskloom.{home[0]}.{home[1]}"
+
+
+def _pattern(spec: KafkaSource) -> str | None:
+    if spec.topic_pattern is None:
+        return None
+    try:
+        re.compile(spec.topic_pattern)
+    except re.error as error:
+        raise Invalid(f"spec.kafka.topicPattern is no regular expression: {error.msg}.") from error
+    return f"^(?:{spec.topic_pattern})$"
+
+
+def _failed(error: BaseException) -> SourceFailed:
+    trouble = trouble_of(error)
+    return SourceFailed(trouble.message, reason=trouble.reason)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
