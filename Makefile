@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install --constraint constraints.txt
 ONCE   ?=
 ENGINE ?=
+KAFKA  ?=
 IMAGE  ?= taskloom:0.1.0
 
 .DEFAULT_GOAL := help
@@ -28,8 +29,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/.run
 
 .PHONY: run
-run: $(VENV)/.run $(if $(ENGINE),engines) ## Tell the whole story on http://127.0.0.1:8080 (ONCE=1 ends after it, ENGINE=operaton or camunda7 runs it there)
-	@$(if $(ENGINE),$(BIN)/python -m tests.real.engines.run $(ENGINE)) $(BIN)/taskloom story $(if $(ONCE),--once)
+run: $(if $(KAFKA),$(VENV)/.dev,$(VENV)/.run) $(if $(ENGINE),engines) $(if $(KAFKA),kafka) ## Tell the whole story on http://127.0.0.1:8080 (ONCE=1 ends after it, ENGINE=operaton or camunda7 runs it there, KAFKA=1 sends and tells it by Kafka)
+	@$(if $(ENGINE),$(BIN)/python -m tests.real.engines.run $(ENGINE)) $(if $(KAFKA),$(BIN)/python -m tests.real.kafka.run) $(BIN)/taskloom story $(if $(ONCE),--once)
 
 .PHONY: test
 test: check ## Everything: lint, generated files, all tests

@@ -273,6 +273,6 @@ def test_installed_packages_bring_connectors(monkeypatch: pytest.MonkeyPatch) ->
 
     connectors = Connectors(installed())
 
-    assert {"cron", "sqs"} == connectors.kinds
+    assert {"cron", "kafka", "sqs"} == connectors.kinds
     assert isinstance(connectors.of("cron"), Cron)
     assert isinstance(connectors.of("sqs"), Theirs)

@@ -68,3 +68,14 @@ class Process:
 
     def _last_words(self) -> str:
         return self._log.read_text(errors="replace")[-2000:]
+
+
+async def wait_for(program: asyncio.subprocess.Process) -> int:
+    """Wait for its end; Ctrl-C is told to it by the terminal, and it takes its time."""
+    while True:
+        try:
+            return await program.wait()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()

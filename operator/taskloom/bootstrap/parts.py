@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from taskloom.bootstrap.engine import Engine, running_engine
 from taskloom.bootstrap.local import database_url, encryption_keys, locked
 from taskloom.commands.registry import Registry
-from taskloom.connectors.registry import Connectors
+from taskloom.connectors.registry import Connectors, sink_connectors
 from taskloom.delivery.sender import AiohttpSender
 from taskloom.domain.egress import EgressPolicy, parse_networks
 from taskloom.engines.embedded.engine import EmbeddedEngine
@@ -20,6 +20,7 @@ from taskloom.errors import Invalid
 from taskloom.flow.ingest import Ingest
 from taskloom.flow.services import Services
 from taskloom.ports.sender import Sender
+from taskloom.ports.sink import SinkConnector
 from taskloom.runtime.bell import Bell
 from taskloom.runtime.vitals import Vitals
 from taskloom.settings import Settings, reveal
@@ -40,6 +41,7 @@ class Parts:
     policy: EgressPolicy
     registry: Registry
     connectors: Connectors
+    sinks: Mapping[str, SinkConnector]
     ingest: Ingest
     alone: bool  # no other process works on these databases
     asked: asyncio.Event  # set to have the declared resources seen to again
@@ -93,6 +95,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                         policy=policy,
                         registry=Registry(sender, policy),
                         connectors=Connectors(),
+                        sinks=sink_connectors(),
                         ingest=Ingest(services),
                         alone=alone,
                         asked=asyncio.Event(),

@@ -8,7 +8,12 @@ from functools import partial
 from importlib.metadata import version
 
 from taskloom.bootstrap.parts import Parts
-from taskloom.bootstrap.sources import connector_services, follow_states, runners_of
+from taskloom.bootstrap.sources import (
+    connector_services,
+    follow_states,
+    runners_of,
+    sink_services,
+)
 from taskloom.bootstrap.work import pace_of, relay_services, worker_services
 from taskloom.delivery.dispatch import DeliveryQueue, Dispatcher
 from taskloom.domain.conditions import Reason
@@ -74,7 +79,7 @@ def _dispatcher_services(parts: Parts) -> Mapping[str, Service]:
         topic="deliveries",
         pace=pace_of(parts, parts.settings.delivery_concurrency),
     )
-    return {"dispatcher": loop.run}
+    return {"dispatcher": loop.run, **sink_services(parts)}
 
 
 def _controller_services(parts: Parts) -> Mapping[str, Service]:

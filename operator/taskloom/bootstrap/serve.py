@@ -75,6 +75,9 @@ async def _take_over(parts: Parts) -> None:
     async with parts.services.tasks.begin() as tx:
         jobs = await tx.jobs.release()
         await tx.source_states.release_all()
-        deliveries = await tx.deliveries.release() if parts.settings.webhooks else 0
+        deliveries = 0
+        if parts.settings.webhooks:
+            await tx.sink_states.release_all()
+            deliveries = await tx.deliveries.release()
     if jobs or deliveries:
         log.info("taskloom.recovered", jobs=jobs, deliveries=deliveries)

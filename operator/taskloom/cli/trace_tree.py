@@ -106,7 +106,12 @@ def _add_outgoing(tree: Tree, outgoing: Node, began: datetime) -> None:
         attempts = delivery["attempts"]
         finished = delivery["finishedAt"]
         when = _at(finished, began) if finished else Text(f"due {delivery['dueAt']}", "dim")
-        line = _line("webhook to", delivery["host"] or "?", styled(delivery["state"]), when)
+        line = _line(
+            "sink" if "sinkId" in delivery else "webhook to",
+            delivery["host"] or "?",
+            styled(delivery["state"]),
+            when,
+        )
         leaf = branch.add(line)
         for attempt in attempts:
             leaf.add(_attempt_line(attempt, began))

@@ -13,7 +13,7 @@ from taskloom.connectors.assignments import Plan, plan, slots_of
 from taskloom.connectors.registry import Connectors
 from taskloom.connectors.running import RunningSource, Surroundings
 from taskloom.domain.dead_letters import NewDeadLetter
-from taskloom.domain.sources import EventSource, Standing
+from taskloom.domain.sources import STATES, EventSource, Standing
 from taskloom.errors import Temporary
 from taskloom.flow.ingest import Ingest
 from taskloom.flow.services import Services
@@ -22,8 +22,6 @@ log = structlog.get_logger()
 
 CHANGED = "sources"
 """Rung when a source's row has changed, and by a connector that has news."""
-STATES = "source-states"
-"""Rung when a source stands otherwise than before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,13 @@
 """Which connector runs which kind of source or sink: our own, and those installed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
 import structlog
 
 from taskloom.connectors.cron import Cron
+from taskloom.connectors.kafka.sink import KafkaSinks
 from taskloom.connectors.kafka.source import Kafka
 from taskloom.ports.connector import Connector
 from taskloom.ports.sink import SinkConnector
@@ -36,32 +37,17 @@ class Connectors:
         return self._by_kind[kind]
 
 
-class SinkConnectors:
-    """The same, of sinks."""
-
-    def __init__(self, connectors: Iterable[SinkConnector] | None = None) -> None:
-        self._by_kind: dict[str, SinkConnector] = {}
-        for connector in installed_sinks() if connectors is None else connectors:
-            self._by_kind.setdefault(connector.kind, connector)
-
-    @property
-    def kinds(self) -> frozenset[str]:
-        """The kinds of sink that are produced to."""
-        return frozenset(self._by_kind)
-
-    def of(self, kind: str) -> SinkConnector:
-        """Give the connector of a kind."""
-        return self._by_kind[kind]
-
-
 def installed() -> list[Connector]:
     """Give our own connectors of sources, and those that installed packages offer."""
     return [Cron(), Kafka(), *_offered(SOURCES)]
 
 
-def installed_sinks() -> list[SinkConnector]:
-    """Give our own connectors of sinks, and those that installed packages offer."""
-    return [*_offered(SINKS)]
+def sink_connectors() -> Mapping[str, SinkConnector]:
+    """Give the connectors of sinks by kind: our own, and those that installed packages offer."""
+    found: dict[str, SinkConnector] = {}
+    for connector in (KafkaSinks(), *_offered(SINKS)):
+        found.setdefault(connector.kind, connector)
+    return found
 
 
 def _offered(group: str) -> Iterator[Any]:

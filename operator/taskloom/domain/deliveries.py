@@ -1,4 +1,4 @@
-"""Deliveries: one outgoing event to one subscription, and the attempts at it.
+"""Deliveries: one outgoing event to one subscription or sink, and the attempts at it.
 
 ::
 
@@ -27,11 +27,12 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A delivery; `attempts` counts those made."""
+    """A delivery, to a subscription or to a sink; `attempts` counts those made."""
 
     id: UUID
     outgoing_event_id: UUID
-    subscription_id: UUID
+    subscription_id: UUID | None
+    sink_id: UUID | None
     state: DeliveryState
     attempts: int
     due_at: datetime
@@ -54,8 +55,20 @@ class ClaimedDelivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SinkDelivery:
+    """A delivery to a sink, taken to be attempted; `attempt` counts the present one."""
+
+    id: UUID
+    attempt: int
+    event: TellableEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One call of an endpoint: an answer (`status`) or an `error`."""
+    """One call of an endpoint: an answer (`status`) or an `error`.
+
+    At a sink there is no status: `response_body` says where the record was put.
+    """
 
     delivery_id: UUID
     number: int

@@ -12,6 +12,8 @@ from taskloom.domain.webhooks import Target
 
 PREFIX = "/sources"
 """Where the HTTP door serves the paths of http sources."""
+STATES = "connection-states"
+"""Rung when a source or sink stands otherwise than before."""
 FORMER_HMAC, FORMER_UNTIL = "hmacFormer", "hmacFormerUntil"
 """Where a source keeps the secret that was rotated, and until when that is good."""
 
@@ -54,7 +56,7 @@ class EventSink:
 
 
 class ConnectionState(StrEnum):
-    """How a source's connector stands."""
+    """How a source's or a sink's connector stands."""
 
     IDLE = "idle"  # nobody runs it
     STARTING = "starting"
@@ -64,7 +66,7 @@ class ConnectionState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a connector tells of the source it runs."""
+    """What a connector tells of the source it runs, or the sink it produces to."""
 
     state: ConnectionState
     since: datetime
@@ -84,6 +86,14 @@ class SourceState:
     holder: str | None
     standing: Standing
     reported_on: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkState:
+    """How a sink stands; `holder` is the process that produces to it, if one does."""
+
+    holder: str | None
+    standing: Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,3 +119,9 @@ def origin_of(source: EventSource) -> str:
     """Name a source as the door that its events come in by: an idempotency key is its own."""
     home = object_of(source.managed_by)
     return f"source:{source.id}" if home is None else f"source:{home[0]}/{home[1]}"
+
+
+def name_of(sink: EventSink) -> str:
+    """Name a sink for people: its kind, and its object if one declares it."""
+    home = object_of(sink.managed_by)
+    return f"{sink.kind}:{sink.id}" if home is None else f"{sink.kind}:{home[0]}/{home[1]}"

@@ -22,9 +22,9 @@ async def publish(
     task_id: UUID | None = None,
     root_instance_id: str | None = None,
 ) -> None:
-    """Tell every subscription that wants it; it is theirs once `tx` is committed.
+    """Tell every subscription and sink that wants it; it is theirs once `tx` is committed.
 
-    Subscriptions are matched here and now: one made later is not told of what was before.
+    They are matched here and now: one made later is not told of what was before.
     """
     if not services.webhooks:
         return
@@ -39,14 +39,16 @@ async def publish(
         created_on=services.now(),
     )
     await tx.outgoing.add(event)
+    sinks = await tx.sinks.interests()
     wanted = [
-        subscription_id
-        for subscription_id, globs, condition in await tx.webhooks.interests()
+        id_
+        for id_, globs, condition in (*await tx.webhooks.interests(), *sinks)
         if matches_key(globs, key)
         and reason_against(condition, key, event.payload, event.source) is None
     ]
     if wanted:
         await tx.deliveries.add(
-            [(derived_id("delivery", event.id, id_), event.id, id_) for id_ in wanted]
+            [(derived_id("delivery", event.id, id_), event.id, id_) for id_ in wanted],
+            sinks={id_ for id_, _, _ in sinks},
         )
         tx.notify("deliveries")

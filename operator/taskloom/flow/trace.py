@@ -9,6 +9,7 @@ from uuid import UUID
 from taskloom.domain.deliveries import Attempt, Delivery
 from taskloom.domain.events import Event, OutgoingEvent, Route
 from taskloom.domain.jobs import Job, JobKind
+from taskloom.domain.sources import name_of
 from taskloom.domain.tasks import Task, UserTask
 from taskloom.errors import NotFound
 from taskloom.flow.render import instant_to_json, task_to_json, user_task_to_json
@@ -156,6 +157,8 @@ async def _told(services: Services, tx: Transaction, event_id: UUID) -> list[dic
     deliveries = await tx.deliveries.of_outgoing([event.id for event in outgoing])
     attempts = await tx.deliveries.attempts_of([delivery.id for delivery in deliveries])
     hosts = {s.id: s.host for s in await tx.webhooks.subscriptions()} if deliveries else {}
+    if any(delivery.sink_id is not None for delivery in deliveries):
+        hosts |= {sink.id: name_of(sink) for sink in await tx.sinks.all()}
     return [_outgoing(event, deliveries, attempts, hosts) for event in outgoing]
 
 
@@ -172,8 +175,7 @@ def _outgoing(
         "deliveries": [
             {
                 "id": str(delivery.id),
-                "subscriptionId": str(delivery.subscription_id),
-                "host": hosts.get(delivery.subscription_id),
+                **_recipient(delivery, hosts),
                 "state": delivery.state,
                 "dueAt": instant_to_json(delivery.due_at),
                 "finishedAt": instant_to_json(delivery.finished_at),
@@ -183,6 +185,14 @@ def _outgoing(
             if delivery.outgoing_event_id == event.id
         ],
     }
+
+
+def _recipient(delivery: Delivery, hosts: Mapping[UUID, str]) -> dict[str, Any]:
+    """Name whom a delivery is to: a subscription by its host, a sink by kind and name."""
+    if delivery.sink_id is not None:
+        return {"sinkId": str(delivery.sink_id), "host": hosts.get(delivery.sink_id)}
+    to = delivery.subscription_id
+    return {"subscriptionId": str(to), "host": None if to is None else hosts.get(to)}
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

@@ -65,6 +65,13 @@ class Producer(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Return if records could be produced now; called now and then while there are none.
+
+        Raises `SinkFailed` if not.
+        """
+        ...
+
 
 class SinkConnector(Protocol):
     """Opens sinks of one kind."""

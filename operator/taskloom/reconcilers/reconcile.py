@@ -240,8 +240,10 @@ async def _sinks(run: Run) -> None:
         run.leave_out(EventSink)
         return
     async with run.services.tasks.begin() as tx:
-        plan = run.take(plan_event_sinks(run.world, await tx.sinks.all()))
+        rows, states = await tx.sinks.all(), await tx.sink_states.all()
+        plan = run.take(plan_event_sinks(run.world, rows, run.runners, states))
         for sink in plan.remove:
+            await tx.sink_deliveries.give_up(sink.id)
             await tx.sinks.remove(sink.id)
         for sink in plan.put:
             await tx.sinks.put(sink)

@@ -1,6 +1,6 @@
 """Deliveries and their attempts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -53,10 +53,10 @@ JOIN client_apps AS c ON c.id = s.client_id
 """
 
 _INSERT = """
-INSERT INTO deliveries (id, outgoing_event_id, subscription_id)
-SELECT id, outgoing_event_id, subscription_id
+INSERT INTO deliveries (id, outgoing_event_id, subscription_id, sink_id)
+SELECT id, outgoing_event_id, subscription_id, sink_id
 FROM jsonb_to_recordset(%s::jsonb) AS row (
-    id uuid, outgoing_event_id uuid, subscription_id uuid)
+    id uuid, outgoing_event_id uuid, subscription_id uuid, sink_id uuid)
 ON CONFLICT DO NOTHING
 """
 
@@ -87,14 +87,23 @@ class Deliveries:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def add(self, rows: Sequence[tuple[UUID, UUID, UUID]]) -> None:
-        """Insert pending deliveries (id, outgoing event, subscription); those there stay."""
+    async def add(
+        self, rows: Sequence[tuple[UUID, UUID, UUID]], *, sinks: Collection[UUID] = ()
+    ) -> None:
+        """Insert pending deliveries (id, outgoing event, subscription or sink); those there stay.
+
+        `sinks` are those of them that are sinks.
+        """
         if not rows:
             return
         parameter = as_parameter(
             [
-                {"id": id_, "outgoing_event_id": event, "subscription_id": subscription}
-                for id_, event, subscription in rows
+                {
+                    "id": id_,
+                    "outgoing_event_id": event,
+                    "sink_id" if to in sinks else "subscription_id": to,
+                }
+                for id_, event, to in rows
             ]
         )
         await run(self._connection, _INSERT, (parameter,))
@@ -178,11 +187,10 @@ class Deliveries:
         return [_row_to_attempt(row) for row in result]
 
     async def counts(self) -> dict[UUID, dict[DeliveryState, int]]:
-        """Count deliveries by subscription and state."""
+        """Count deliveries by subscription or sink, and state."""
+        to = func.coalesce(deliveries.c.subscription_id, deliveries.c.sink_id)
         result = await self._connection.execute(
-            select(deliveries.c.subscription_id, deliveries.c.state, func.count()).group_by(
-                deliveries.c.subscription_id, deliveries.c.state
-            )
+            select(to, deliveries.c.state, func.count()).group_by(to, deliveries.c.state)
         )
         counts: dict[UUID, dict[DeliveryState, int]] = {}
         for subscription, state, count in result:
@@ -211,6 +219,7 @@ def _row_to_delivery(row: Any) -> Delivery:
         id=row.id,
         outgoing_event_id=row.outgoing_event_id,
         subscription_id=row.subscription_id,
+        sink_id=row.sink_id,
         state=DeliveryState(row.state),
         attempts=row.attempts,
         due_at=row.due_at,

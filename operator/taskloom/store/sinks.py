@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.secret import Secret
 from taskloom.domain.sources import EventSink
+from taskloom.store.driver import run
 from taskloom.store.lenient import NO_SECRETS, UNREADABLE, read_or
 from taskloom.store.sealing import Sealer
 from taskloom.store.tables import event_sinks
@@ -28,6 +29,17 @@ class Sinks:
             select(event_sinks).order_by(event_sinks.c.created_on, event_sinks.c.id)
         )
         return [self._row_to_sink(row) for row in result]
+
+    async def interests(self) -> list[tuple[UUID, tuple[str, ...], str | None]]:
+        """List what sinks want: id, globs of event keys, filter.
+
+        Suspended ones are among them: what they missed is produced when they resume.
+        """
+        rows = await run(self._connection, "SELECT id, event_keys, filter FROM event_sinks")
+        return [
+            (row.id, msgspec.json.decode(row.event_keys, type=tuple[str, ...]), row.filter)
+            for row in rows
+        ]
 
     async def put(self, sink: EventSink) -> None:
         """Insert a sink, or replace the one with its id."""

@@ -17,6 +17,8 @@ from taskloom.store.mappings import Mappings
 from taskloom.store.outgoing import OutgoingEvents
 from taskloom.store.resources import Resources
 from taskloom.store.sealing import Sealer
+from taskloom.store.sink_deliveries import SinkDeliveries
+from taskloom.store.sink_states import SinkStates
 from taskloom.store.sinks import Sinks
 from taskloom.store.source_states import SourceStates
 from taskloom.store.sources import Sources
@@ -118,6 +120,16 @@ class Transaction:
     def source_states(self) -> SourceStates:
         """Who runs which source, and how it stands."""
         return SourceStates(self.connection)
+
+    @cached_property
+    def sink_deliveries(self) -> SinkDeliveries:
+        """Deliveries to sinks."""
+        return SinkDeliveries(self.connection)
+
+    @cached_property
+    def sink_states(self) -> SinkStates:
+        """Who produces to which sink, and how that goes."""
+        return SinkStates(self.connection)
 
     @cached_property
     def sinks(self) -> Sinks:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.real.engines.engine import ENGINES, EngineMissing, RealEngine
-from tests.real.process import NotStarted
+from tests.real.process import NotStarted, wait_for
 
 
 async def run(kind: str, command: list[str]) -> int:
@@ -26,22 +26,11 @@ async def run(kind: str, command: list[str]) -> int:
                 "TASKLOOM_ENGINE_URL": engine.url,
             }
             program = await asyncio.create_subprocess_exec(*command, env=environment)
-            return await _wait(program)
+            return await wait_for(program)
         except (EngineMissing, NotStarted) as exc:
             return _refuse(str(exc))
         finally:
             engine.stop()
-
-
-async def _wait(program: asyncio.subprocess.Process) -> int:
-    """Wait for its end; Ctrl-C is told to it by the terminal, and it takes its time."""
-    while True:
-        try:
-            return await program.wait()
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
 
 
 def _refuse(message: str) -> int:

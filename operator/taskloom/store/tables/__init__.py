@@ -29,6 +29,7 @@ from taskloom.store.tables.webhooks import (
     delivery_health,
     event_sinks,
     outgoing_events,
+    sink_states,
     webhook_metadata,
     webhook_subscriptions,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "metadata",
     "outgoing_events",
     "resources",
+    "sink_states",
     "source_states",
     "task_workflows",
     "tasks",

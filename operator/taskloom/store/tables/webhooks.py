@@ -114,7 +114,8 @@ deliveries = Table(
     webhook_metadata,
     Column("id", Uuid, primary_key=True),
     Column("outgoing_event_id", Uuid, nullable=False),
-    Column("subscription_id", Uuid, nullable=False),
+    Column("subscription_id", Uuid),  # either this
+    Column("sink_id", Uuid),  # or that
     Column("state", Text, nullable=False, server_default=text("'pending'")),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     instant("due_at", nullable=False, server_default=text("now()")),
@@ -122,13 +123,39 @@ deliveries = Table(
     created_on(),
     instant("finished_at"),
     UniqueConstraint("outgoing_event_id", "subscription_id"),
+    UniqueConstraint(
+        "outgoing_event_id", "sink_id", name="uq_deliveries_outgoing_event_id_sink_id"
+    ),
     CheckConstraint("state IN ('pending', 'delivered', 'dead')", name="state"),
+    CheckConstraint("num_nonnulls(subscription_id, sink_id) = 1", name="to_one"),
     Index(
         "ix_deliveries_pending",
         "subscription_id",
         "due_at",
         postgresql_where=text("state = 'pending'"),
     ),
+    Index(
+        "ix_deliveries_pending_sink",
+        "sink_id",
+        "due_at",
+        "outgoing_event_id",
+        postgresql_where=text("state = 'pending' AND sink_id IS NOT NULL"),
+    ),
+)
+
+# Which process produces to a sink, and how it stands.
+sink_states = Table(
+    "sink_states",
+    webhook_metadata,
+    Column("sink_id", Uuid, ForeignKey("event_sinks.id", ondelete="CASCADE"), primary_key=True),
+    Column("holder", Text),
+    instant("leased_until"),
+    Column("state", Text, nullable=False, server_default=text("'idle'")),
+    instant("since", nullable=False, server_default=text("now()")),
+    Column("reason", Text),
+    Column("message", Text, nullable=False, server_default=text("''")),
+    instant("reported_on", nullable=False, server_default=text("now()")),
+    CheckConstraint("state IN ('idle', 'starting', 'connected', 'failing')", name="state"),
 )
 
 # How deliveries went of late: kept with every attempt, as counting them would read them all.
