@@ -160,7 +160,8 @@ def _command_line(command: Node, began: datetime) -> Text:
 
 
 def _attempt_line(attempt: Node, began: datetime) -> Text:
-    answer = attempt["error"] or f"answered {attempt['status']}"
+    answered = "produced" if attempt["status"] is None else f"answered {attempt['status']}"
+    answer = attempt["error"] or answered
     took = f"in {attempt['milliseconds']} ms"
     return _line(f"attempt {attempt['number']}", answer, took, _at(attempt["startedAt"], began))
 
