@@ -141,3 +141,7 @@ format: $(VENV)/.dev ## Format and fix what can be fixed
 .PHONY: clean
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) .cache .taskloom .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.PHONY: bench-kafka
+bench-kafka: $(VENV)/.dev kafka ## Measure: events from Kafka to durable rows, beside a consumer that only counts
+	$(BIN)/python -m bench.kafka
