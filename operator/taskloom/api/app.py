@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from taskloom.api import (
     client_apps,
+    dead_letters,
     docs_page,
     events,
     health,
@@ -32,6 +33,7 @@ from taskloom.domain.sources import PREFIX
 
 _ROUTERS: tuple[APIRouter, ...] = (
     events.router,
+    dead_letters.router,
     mappings.router,
     tasks.router,
     user_tasks.router,

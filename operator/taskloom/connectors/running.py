@@ -9,12 +9,12 @@ from datetime import datetime
 
 import structlog
 
-from taskloom.connectors.reading import PassedOver, dead_letter, read
 from taskloom.domain.conditions import Reason
 from taskloom.domain.dead_letters import NewDeadLetter
 from taskloom.domain.events import NewEvent
 from taskloom.domain.sources import ConnectionState, EventSource, Standing
-from taskloom.errors import Invalid, Permanent, TaskloomError, Unavailable
+from taskloom.errors import Invalid, TaskloomError, Unavailable
+from taskloom.flow.admit import PassedOver, admit, dead_letter, spec_of
 from taskloom.flow.ingest import Ingested
 from taskloom.ports.connector import Connector, Fate, Incoming, Receipt, SourceFailed
 from taskloom.resources.event_source import EventSourceSpec
@@ -145,7 +145,7 @@ class RunningSource:
             if message.lane in blocked:
                 receipts[place] = Receipt(fate=Fate.BLOCKED, reason="one before it is no event")
                 continue
-            found = read(self._source, spec, message)
+            found = admit(self._source, spec, message)
             if isinstance(found, NewEvent):
                 events[place] = found
                 continue
@@ -232,12 +232,3 @@ class RunningSource:
         else:
             self._log.info("source.connected")
         self._around.news()
-
-
-def spec_of(source: EventSource) -> EventSourceSpec:
-    """Read a row's spec; `Permanent` if another version wrote it and this one cannot."""
-    given = {name: value for name, value in source.spec.items() if name != "resolved"}
-    try:
-        return EventSourceSpec.model_validate(given)
-    except ValueError as error:
-        raise Permanent("This version cannot read the source's spec.") from error

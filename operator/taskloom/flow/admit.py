@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from taskloom.domain.dead_letters import NewDeadLetter
 from taskloom.domain.events import NewEvent
 from taskloom.domain.sources import EventSource, origin_of
-from taskloom.errors import Invalid
+from taskloom.errors import Invalid, Permanent
 from taskloom.flow.filters import reason_against
 from taskloom.flow.read_message import Message, read_message
 from taskloom.ids import new_id
@@ -27,7 +27,7 @@ class NoEvent:
     reason: str
 
 
-def read(
+def admit(
     source: EventSource, spec: EventSourceSpec, message: Incoming
 ) -> NewEvent | PassedOver | NoEvent:
     """Read a message as the source's format and filter say."""
@@ -63,3 +63,12 @@ def dead_letter(source: EventSource, message: Incoming, reason: str) -> NewDeadL
         headers=message.headers,
         idempotency_key=message.idempotency_key,
     )
+
+
+def spec_of(source: EventSource) -> EventSourceSpec:
+    """Read a row's spec; `Permanent` if another version wrote it and this one cannot."""
+    given = {name: value for name, value in source.spec.items() if name != "resolved"}
+    try:
+        return EventSourceSpec.model_validate(given)
+    except ValueError as error:
+        raise Permanent("This version cannot read the source's spec.") from error
