@@ -9,6 +9,7 @@ from taskloom.connectors.host import Host, Pool
 from taskloom.connectors.meters import SourceMeters
 from taskloom.delivery.sinks import SinkHost
 from taskloom.domain.sources import STATES
+from taskloom.flow.adapt import installed_adapters
 from taskloom.reconcilers.runners import Runners
 from taskloom.reconcilers.snapshot import Key
 from taskloom.store.source_states import NOTHING_TOLD
@@ -77,6 +78,7 @@ def runners_of(
     return Runners(
         kinds=Runners().kinds | parts.connectors.kinds,
         sinks=frozenset(parts.sinks),
+        adapters=frozenset(installed_adapters()),
         no_pods=no_pods,
         problems={} if problems is None else problems,
     )

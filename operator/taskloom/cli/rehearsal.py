@@ -17,6 +17,7 @@ from taskloom.domain.secret import Secret
 from taskloom.domain.workflows import Workflow as WorkflowRow
 from taskloom.engines.embedded.parse import parse_bpmn
 from taskloom.errors import Invalid
+from taskloom.flow.adapt import installed_adapters
 from taskloom.flow.check_input import check_schema
 from taskloom.reconcilers.client_apps import Credentials, choose_credentials, plan_client_apps
 from taskloom.reconcilers.commands import plan_commands
@@ -33,7 +34,9 @@ from taskloom.reconcilers.workflows import Deployment, plan_workflows
 from taskloom.resources.client_app import ClientApp
 
 _BUILT_IN = frozenset({CreateTasks.topic, EndTask.topic})
-_RUNNERS = Runners(kinds=Runners().kinds | Connectors().kinds)
+_RUNNERS = Runners(
+    kinds=Runners().kinds | Connectors().kinds, adapters=frozenset(installed_adapters())
+)
 # never shown or kept: it stands for the credentials that would be made
 _STAND_IN = Credentials(
     api_key="stand-in",

@@ -53,7 +53,7 @@ def plan_event_sources(
         check_expression(spec.format.idempotency_key, "spec.format.idempotencyKey", "message")
         if spec.format.key is not None:
             check_expression(spec.format.key.expression, "spec.format.key.expression", "message")
-        _check_schedule(spec)
+        _check_cron(spec)
         resolved, secrets = _resolve(world, desired, source, client_ids)
         _add_former(resolved, secrets, desired, source, former)
         body = spec.model_dump(by_alias=True, mode="json", exclude_none=True)
@@ -76,23 +76,27 @@ def plan_event_sources(
     present = frozenset(row.id for row in rows)
     wants: list[Want[Row]] = []
     for desired, source in world.of(EventSource):
-        kind = source.spec.type
-        if source.spec.suspend:
-            message = None  # what is not run need not be known how to run
-        elif kind not in runners.kinds:
-            message = f"this installation has no connector for {kind}"
-        elif source.spec.format.type == "CloudEvents":
-            message = "this version does not read CloudEvents yet"
-        else:
-            message = None
+        message = _not_run(source.spec, runners)
         if message is None:
             wants.append(want(desired, partial(make, desired, source)))
             continue
         if desired.id in present:
             message += "; the last valid form stays in force"
-        verdict = unsupported(desired, message, {"type": kind})
+        verdict = unsupported(desired, message, {"type": source.spec.type})
         wants.append(Want(desired=desired, row=None, verdict=verdict, row_id=desired.id))
     return settle(world, wants, rows, claim_of=lambda row: row.path)
+
+
+def _not_run(spec: EventSourceSpec, runners: Runners) -> str | None:
+    """Say what this installation lacks to run a source; None if it can."""
+    adapter = spec.format.adapter
+    if spec.suspend:
+        return None  # what is not run need not be known how to run
+    if spec.type not in runners.kinds:
+        return f"this installation has no connector for {spec.type}"
+    if adapter is not None and adapter not in runners.adapters:
+        return f"no package that is installed here offers the format adapter `{adapter}`"
+    return None
 
 
 def _told_of_path(desired: Desired, spec: EventSourceSpec, http: HttpSource) -> Verdict:
@@ -100,9 +104,11 @@ def _told_of_path(desired: Desired, spec: EventSourceSpec, http: HttpSource) -> 
     return programmed(desired, fields, suspended=spec.suspend, missing=_not_done(spec))
 
 
-def _check_schedule(spec: EventSourceSpec) -> None:
+def _check_cron(spec: EventSourceSpec) -> None:
     if spec.cron is None:
         return
+    if spec.format.type == "CloudEvents":
+        raise Invalid("a clock gives no CloudEvents", field="spec.format.type")
     try:
         read_schedule(spec.cron.schedule, spec.cron.time_zone)
     except Invalid as error:

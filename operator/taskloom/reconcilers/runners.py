@@ -16,12 +16,14 @@ SOURCE_LABEL: Final = "taskloom.dev/source-id"
 class Runners:
     """What runs sources, those of type http run wherever the API does, and the kinds of `sinks`.
 
+    `adapters` names those that read formats of their own.
     `no_pods` says why a source cannot have pods of its own, and is None where it can;
     `problems` says what is wrong with the pods of some.
     """
 
     kinds: frozenset[str] = frozenset({"http"})
     sinks: frozenset[str] = frozenset()
+    adapters: frozenset[str] = frozenset()
     no_pods: str | None = "this installation makes no pods"
     problems: Mapping[Key, str] = field(default_factory=dict)
 

@@ -41,7 +41,7 @@ from taskloom.store.resources import StoredResource
 
 R = TypeVar("R", bound=Row)
 BUILT_IN = frozenset({"create-tasks", "end-task"})
-RUNNERS = Runners(kinds=frozenset({"http", "cron"}))
+RUNNERS = Runners(kinds=frozenset({"http", "cron"}), adapters=frozenset({"orders"}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

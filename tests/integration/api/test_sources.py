@@ -486,13 +486,6 @@ async def test_a_source_without_clients_says_so(
     assert "no ClientApps" in reason(answer)
 
 
-async def test_cloud_events_are_not_taken_silently(declared: Declared) -> None:
-    """A source of that format is not ready, and its path is nobody's yet."""
-    await declared.apply(source("/in", ANYBODY, format={"type": "CloudEvents"}), expect="False")
-
-    assert 404 == (await declared.post("/sources/in")).status_code
-
-
 async def test_posts_are_counted_under_one_name(
     declared: Declared, client: httpx.AsyncClient
 ) -> None:
