@@ -35,6 +35,11 @@ def check_json(headers: Mapping[str, str]) -> None:
     """
     if not _is_json(headers.get("content-type", "")):
         raise UnsupportedMediaType("Send the body as application/json in UTF-8.")
+    check_encoding(headers)
+
+
+def check_encoding(headers: Mapping[str, str]) -> None:
+    """Raise `UnsupportedMediaType` if the body is compressed or the like."""
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaType("Send the body as it is, without a content-encoding.")
 

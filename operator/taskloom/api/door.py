@@ -112,14 +112,14 @@ def needs(permission: Permission) -> Any:
     return Depends(Needs(permission))
 
 
-def idempotency_key(given: str | None) -> str | None:
-    """Check an Idempotency-Key header; `Invalid` unless it is short and plain."""
+def idempotency_key(given: str | None, name: str = "Idempotency-Key") -> str | None:
+    """Check a header that is an idempotency key; `Invalid` unless it is short and plain."""
     if given is None:
         return None
     if not 0 < len(given) <= 255 or not given.isascii() or not given.isprintable():
         raise Invalid(
-            "The header Idempotency-Key must be 1 to 255 printable ASCII characters.",
-            field="Idempotency-Key",
+            f"The header {name} must be 1 to 255 printable ASCII characters.",
+            field=name,
         )
     return given
 

@@ -10,9 +10,8 @@ from prometheus_client import CollectorRegistry
 from taskloom.api.auth import Authenticator
 from taskloom.api.callers import ClusterCallers
 from taskloom.api.engine_rest.hosting import Hosted
-from taskloom.domain.events import NewEvent
 from taskloom.errors import NotFound
-from taskloom.flow.ingest import Ingested
+from taskloom.flow.ingest import TakesEvents
 from taskloom.flow.services import Services
 
 Check = Callable[[], Awaitable[None]]
@@ -32,7 +31,7 @@ class ApiServices:
     """
 
     flow: Services
-    ingest: Callable[[NewEvent], Awaitable[Ingested]]
+    ingest: TakesEvents
     authenticator: Authenticator
     callers: ClusterCallers | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)

@@ -1,44 +1,49 @@
 """POST /sources/…: the paths of EventSources of type http, as bare ASGI."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from taskloom.api.bodies import check_json, header_map, read_body
+from taskloom.api.bodies import header_map, read_body
 from taskloom.api.door import idempotency_key
 from taskloom.api.problems import Problem, problem_of, problem_response
 from taskloom.api.services import ApiServices
+from taskloom.api.source_access import (
+    calling_client,
+    challenge,
+    check_client,
+    check_signature,
+    delivery_key,
+)
+from taskloom.api.source_bodies import check_type, is_batch, read_events
 from taskloom.api.trigger import EVENT_ID_HEADER
-from taskloom.domain.body_signature import is_genuine
+from taskloom.domain.body_signature import Signed
 from taskloom.domain.events import NewEvent
 from taskloom.domain.json_text import storable
-from taskloom.domain.secret import Secret
-from taskloom.domain.sources import PREFIX, EventSource, object_of, origin_of
-from taskloom.domain.webhooks import ClientApp
-from taskloom.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from taskloom.domain.sources import PREFIX, EventSource
+from taskloom.errors import Invalid, NotFound, Unauthenticated, Unavailable
 from taskloom.flow.filters import reason_against
-from taskloom.flow.read_message import Message, read_message
-from taskloom.flow.subscribe import authenticate_client
-from taskloom.ids import new_id
+from taskloom.flow.ingest import Ingested
 from taskloom.resources.event_source import EventSourceSpec
-from taskloom.resources.source_types import Hmac, HttpAuth, HttpSource
+from taskloom.resources.source_types import HttpAuth, HttpSource
 
 log = structlog.get_logger()
 
 ROUTE = f"{PREFIX}/{{path}}"
-SCOPE = "events.trigger"
 SUSPENDED_SECONDS = 60.0
 """When a sender is told to try a suspended source again."""
 
-_CREDENTIALS = frozenset({"authorization", "cookie", "x-api-secret"})
 _NOT_ALLOWED = Problem(
     status=405,
     code="method-not-allowed",
     detail="Events are posted to a source: use POST.",
     headers=(("allow", "POST"),),
 )
+_ORIGIN = re.compile(r"[!-~]{1,255}")
+_RATE = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class SourceDoor:
@@ -49,34 +54,39 @@ class SourceDoor:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 204 once the event is durable, or passed over; raise what is wrong."""
+        """Answer 204 once all events are durable or passed over; raise what is wrong."""
         source = await self._find(scope["path"])
+        spec = EventSourceSpec.model_validate(
+            {name: value for name, value in source.spec.items() if name != "resolved"}
+        )
+        http = spec.http
+        assert http is not None, "only sources of type http have a path"
+        headers = header_map(scope)
+        if scope["method"] == "OPTIONS" and asks_to_deliver(spec, headers):
+            await _answer(send, 200, handshake(headers))
+            return
         if scope["method"] != "POST":
             await problem_response(_NOT_ALLOWED, scope["path"])(scope, receive, send)
             return
         if source.suspended:
             # the sender keeps the event and sends it later
             raise Unavailable("This source is suspended: try again later.", delay=SUSPENDED_SECONDS)
-        spec = EventSourceSpec.model_validate(
-            {name: value for name, value in source.spec.items() if name != "resolved"}
-        )
-        http = spec.http
-        assert http is not None, "only sources of type http have a path"
         try:
-            event = await self._read(source, spec, http, header_map(scope), receive)
+            events = await self._read(source, spec, http, headers, receive)
         except Unauthenticated as exc:
-            problem = replace(problem_of(exc), headers=(_challenge(http),))
+            problem = replace(problem_of(exc), headers=(challenge(http),))
             await problem_response(problem, scope["path"])(scope, receive, send)
             return
-        reason = reason_against(spec.filter, event.key, event.payload, event.source)
-        headers = []
-        if reason is None:
-            ingested = await self._services.ingest(event)
-            headers = [(EVENT_ID_HEADER.encode(), str(ingested.event_id).encode())]
-        else:
-            log.info("source.dropped", origin=event.origin, key=event.key, reason=reason)
-        await send({"type": "http.response.start", "status": 204, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+        ingested = await self._ingest([event for event in events if _let_through(spec, event)])
+        told = {}
+        if ingested and not is_batch(spec, headers):
+            told[EVENT_ID_HEADER] = str(ingested[0].event_id)
+        await _answer(send, 204, told)
+
+    async def _ingest(self, events: Sequence[NewEvent]) -> Sequence[Ingested]:
+        if len(events) == 1:
+            return [await self._services.ingest(events[0])]
+        return await self._services.ingest.all(events)
 
     async def _find(self, path: str) -> EventSource:
         source = None
@@ -94,77 +104,72 @@ class SourceDoor:
         http: HttpSource,
         headers: Mapping[str, str],
         receive: Receive,
-    ) -> NewEvent:
-        """Read an event of somebody who may send it."""
+    ) -> Sequence[NewEvent]:
+        """Read the events of somebody who may send them."""
         auth = http.auth or HttpAuth()
+        flow = self._services.flow
         if auth.hmac is None and not auth.anonymous:
-            check_client(source, auth, await self._client(headers))
-        check_json(headers)
+            check_client(source, auth, await calling_client(flow, headers))
+        check_type(spec, headers)
         body = await read_body(receive, headers, http.max_body_bytes)
+        signed = Signed(body=body, headers=headers)
         if auth.hmac is not None:
-            secrets = source.hmac_secrets(self._services.flow.now())
-            check_signature(auth.hmac, secrets, headers, body)
-        once = None
-        if spec.format.idempotency_key is None:
-            once = idempotency_key(headers.get("idempotency-key"))
-        seen = {name: value for name, value in headers.items() if name not in _CREDENTIALS}
-        return read_message(
-            Message(body=body, headers=seen),
-            spec.format,
-            event_id=new_id(),
-            origin=origin_of(source),
-            idempotency_key=once,
-        )
-
-    async def _client(self, headers: Mapping[str, str]) -> ClientApp:
-        key, secret = headers.get("x-api-key", ""), headers.get("x-api-secret", "")
-        if not key or not secret:
-            raise Unauthenticated("Send a ClientApp's credentials as x-api-key and x-api-secret.")
-        if not self._services.flow.webhooks:
-            raise Unauthenticated(
-                "This installation has no ClientApps, which this source asks for."
-            )
-        return await authenticate_client(self._services.flow, key, secret)
+            now = flow.now()
+            check_signature(auth.hmac, source.hmac_secrets(now), signed, now)
+        return read_events(source, spec, headers, body, _sent_key(spec, auth, signed))
 
 
-def check_client(source: EventSource, auth: HttpAuth, client: ClientApp) -> None:
-    """Raise `Forbidden` unless a client may post to a source.
+def _sent_key(spec: EventSourceSpec, auth: HttpAuth, signed: Signed) -> str | None:
+    """Give what a call is named by, unless the format or each event of a batch says another.
 
-    Those that the source names may; where it names none, those of its namespace with the scope.
+    What a scheme's senders say goes before the header: who has seen a signed message could send it
+    again with another one.
     """
-    resolved = source.spec["resolved"]
-    if auth.client_app_refs is not None:
-        if str(client.id) not in resolved["clientIds"]:
-            raise Forbidden("This client app is not one of those that may post to this source.")
-        return
-    home = object_of(client.managed_by)
-    if home is None or home[0] != resolved["namespace"]:
-        raise Forbidden("This client app is not of this source's namespace.")
-    if SCOPE not in client.scopes:
-        raise Forbidden(f"This client app may not send events: it lacks the scope {SCOPE}.")
+    if spec.format.idempotency_key is not None or is_batch(spec, signed.headers):
+        return None
+    key = None if auth.hmac is None else delivery_key(auth.hmac, signed)
+    return idempotency_key(signed.headers.get("idempotency-key")) if key is None else key
 
 
-def check_signature(
-    form: Hmac, secrets: Sequence[Secret], headers: Mapping[str, str], body: bytes
-) -> None:
-    """Raise `Unauthenticated` unless the header that a source names signs the body.
+def asks_to_deliver(spec: EventSourceSpec, headers: Mapping[str, str]) -> bool:
+    """Tell whether a sender of CloudEvents asks if it may deliver here."""
+    return spec.format.type == "CloudEvents" and "webhook-request-origin" in headers
 
-    One of the secrets is enough: there are two while they are rotated.
+
+def handshake(headers: Mapping[str, str]) -> dict[str, str]:
+    """Let a sender of CloudEvents deliver, as often as it asks to; `Invalid` if it says nonsense.
+
+    Whether it may is asked of each event.  A WebHook-Request-Callback is not called.
     """
-    given = headers.get(form.header.lower())
-    if given is None:
-        raise Unauthenticated(
-            f"Send the body's HMAC with {form.algorithm}, in hex, as the header {form.header}."
+    origin = headers["webhook-request-origin"].strip()
+    if _ORIGIN.fullmatch(origin) is None:
+        raise Invalid(
+            "The header WebHook-Request-Origin must be 1 to 255 printable ASCII characters.",
+            field="WebHook-Request-Origin",
         )
-    if not any(
-        is_genuine(secret, body, signature=given, algorithm=form.algorithm) for secret in secrets
-    ):
-        raise Unauthenticated(
-            f"The header {form.header} does not sign this body: "
-            f"it must be the HMAC with {form.algorithm} of the bytes that are sent, in hex."
+    rate = headers.get("webhook-request-rate", "*").strip()
+    if rate != "*" and _RATE.fullmatch(rate) is None:
+        raise Invalid(
+            "The header WebHook-Request-Rate must be a number of requests a minute.",
+            field="WebHook-Request-Rate",
         )
+    return {
+        "allow": "OPTIONS, POST",
+        "webhook-allowed-origin": origin,
+        "webhook-allowed-rate": rate,
+    }
 
 
-def _challenge(http: HttpSource) -> tuple[str, str]:
-    signed = http.auth is not None and http.auth.hmac is not None
-    return ("www-authenticate", f'{"Signature" if signed else "ApiKey"} realm="taskloom"')
+def _let_through(spec: EventSourceSpec, event: NewEvent) -> bool:
+    reason = reason_against(spec.filter, event.key, event.payload, event.source)
+    if reason is not None:
+        log.info("source.dropped", origin=event.origin, key=event.key, reason=reason)
+    return reason is None
+
+
+async def _answer(send: Send, status: int, headers: Mapping[str, str]) -> None:
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    if status != 204:
+        pairs.append((b"content-length", b"0"))
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": b""})

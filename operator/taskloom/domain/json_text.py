@@ -45,6 +45,14 @@ def read_members(text: bytes | str, *, max_depth: int = MAX_DEPTH) -> dict[str, 
         return _members(decoded)
 
 
+def read_elements(text: bytes | str, *, max_depth: int = MAX_DEPTH) -> list[str]:
+    """Part a JSON array, read as strictly, into the texts of its elements, as they came."""
+    decoded = _decode(text)
+    with _faults_named(max_depth):
+        check_depth(decoded, max_depth=max_depth)
+        return _elements(decoded)
+
+
 def check_depth(text: str, *, max_depth: int = MAX_DEPTH) -> None:
     """Raise `Invalid` if arrays and objects nest deeper than `max_depth`.
 
@@ -97,6 +105,26 @@ def _members(text: str) -> dict[str, tuple[Any, str]]:
     if ended is None:
         raise json.JSONDecodeError("Extra data", text, index + 1)
     return members
+
+
+def _elements(text: str) -> list[str]:
+    whole = _DECODER.decode(text)  # so that what follows only has to find the borders
+    if not isinstance(whole, list):
+        raise Invalid("The JSON must be an array.")
+    elements = []
+    index = text.index("[") + 1
+    for _ in whole:
+        start = _past_space(text, index)
+        _, end = _DECODER.raw_decode(text, start)
+        elements.append(text[start:end])
+        index = _past_space(text, end) + 1
+    return elements
+
+
+def _past_space(text: str, index: int) -> int:
+    while text[index] in " \t\n\r":
+        index += 1
+    return index
 
 
 def _decode(text: bytes | str) -> str:

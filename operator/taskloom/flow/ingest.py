@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from taskloom.domain.events import EVERY_KEY, NewEvent, Route
@@ -21,6 +22,18 @@ class Ingested:
 
     event_id: UUID
     duplicate: bool = False
+
+
+class TakesEvents(Protocol):
+    """The door behind all doors; `Ingest` is the one there is."""
+
+    async def __call__(self, event: NewEvent) -> Ingested:
+        """Store an event; returns once it is durable."""
+        ...
+
+    async def all(self, events: Sequence[NewEvent]) -> Sequence[Ingested]:
+        """Store events in their order; returns once all are durable."""
+        ...
 
 
 class Ingest:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+from taskloom.domain.body_signature import standard_key
 from taskloom.domain.conditions import Reason
 from taskloom.domain.secret import Secret
 from taskloom.domain.sources import FORMER_HMAC, FORMER_UNTIL, PREFIX, SourceState
@@ -22,7 +23,7 @@ from taskloom.reconcilers.verdict import Verdict, programmed, unsupported
 from taskloom.resources.client_app import ClientApp
 from taskloom.resources.cron import read_schedule
 from taskloom.resources.event_source import EventSource, EventSourceSpec, Placement
-from taskloom.resources.source_types import HttpSource
+from taskloom.resources.source_types import Hmac, HttpSource
 
 RESOLVED = "resolved"
 """Field of a row's spec that holds what its references stood for: ``clientIds``."""
@@ -153,7 +154,7 @@ def _resolve(
     if http is None or http.auth is None:
         return resolved, secrets
     if http.auth.hmac is not None:
-        secrets["hmac"] = referenced_secret(world, desired.namespace, http.auth.hmac.secret_key_ref)
+        secrets["hmac"] = _signing_secret(world, desired.namespace, http.auth.hmac)
     if http.auth.client_app_refs is not None:
         found = []
         for ref in http.auth.client_app_refs:
@@ -164,3 +165,16 @@ def _resolve(
             found.append(str(client[0].id))
         resolved["clientIds"] = found
     return resolved, secrets
+
+
+def _signing_secret(world: World, namespace: str, form: Hmac) -> Secret:
+    """Read the secret of a source's senders, of the form that their scheme asks for."""
+    ref = form.secret_key_ref
+    secret = referenced_secret(world, namespace, ref)
+    if form.scheme == "StandardWebhooks" and standard_key(secret) is None:
+        message = (
+            f"`{ref.key}` of the Secret {namespace}/{ref.name} is no secret of Standard Webhooks: "
+            "base64, with or without whsec_ before it"
+        )
+        raise Unresolved(Reason.SECRET_NOT_FOUND, message)
+    return secret

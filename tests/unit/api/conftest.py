@@ -1,6 +1,6 @@
 """The HTTP door with nothing behind it: what it refuses never gets further."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol, cast
 
 import httpx
@@ -34,6 +34,10 @@ class Taken:
             raise self.error
         self.events.append(event)
         return Ingested(event_id=event.id)
+
+    async def all(self, events: Sequence[NewEvent]) -> Sequence[Ingested]:
+        """Keep several."""
+        return [await self(event) for event in events]
 
 
 class NoDatabase:
