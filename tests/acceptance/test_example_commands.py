@@ -1,4 +1,4 @@
-"""The two examples of commands of one's own, run as their pages say."""
+"""The examples of commands and formats of one's own, run as their pages say."""
 
 import asyncio
 import json
@@ -87,7 +87,7 @@ async def test_a_command_in_any_language(tmp_path: Path) -> None:
 
 async def test_a_command_in_python(tmp_path: Path) -> None:
     """An installed package's command is found by its entry point, and its errors are caught."""
-    packages = _as_installed(tmp_path / "packages")
+    packages = _as_installed("command-python", tmp_path / "packages")
     async with _serving(
         EXAMPLES / "command-python/resources", tmp_path / "data", PYTHONPATH=packages
     ) as client:
@@ -99,9 +99,29 @@ async def test_a_command_in_python(tmp_path: Path) -> None:
     assert "End_Refused" == _last(refused)
 
 
-def _as_installed(folder: Path) -> str:
-    """Lay the example's package out as an installer does, and give the path to both parts."""
-    source = EXAMPLES / "command-python"
+async def test_a_format_in_python(tmp_path: Path) -> None:
+    """An installed package's adapter reads what is posted; what it refuses is told the sender."""
+    packages = _as_installed("format-adapter", tmp_path / "packages")
+    csv = {"content-type": "text/csv"}
+    async with _serving(
+        EXAMPLES / "format-adapter/resources", tmp_path / "data", PYTHONPATH=packages
+    ) as client:
+        answers = [
+            await client.post("/sources/stock", content=row, headers=csv)
+            for row in ("A7,desk,2", "A7,desk,many")
+        ]
+        async with asyncio.timeout(SECONDS):
+            while not (tasks := (await client.get("/tasks")).json()):
+                await asyncio.sleep(0.1)
+
+    assert [204, 400] == [answer.status_code for answer in answers]
+    assert "left, must be a whole number" in answers[1].json()["detail"]
+    assert ["Order desk: 2 left"] == [task["name"] for task in tasks]
+
+
+def _as_installed(example: str, folder: Path) -> str:
+    """Lay an example's package out as an installer does, and give the path to both parts."""
+    source = EXAMPLES / example
     project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
     info = folder / f"{project['name']}-{project['version']}.dist-info"
     info.mkdir(parents=True)

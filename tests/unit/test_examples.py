@@ -11,9 +11,11 @@ import pytest
 from taskloom.domain.commands import BpmnError
 from taskloom.engines.embedded.parse import parse_bpmn
 from taskloom.errors import Invalid
+from taskloom.ports.adapter import Adapter
 from taskloom.ports.command import Command
 from taskloom.ports.engine import ExternalTask
 from taskloom.providers.files.read import read_folder
+from taskloom.testing.adapters import read_by
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = re.compile(r"<\?xml .*?</bpmn:definitions>", re.DOTALL)
@@ -22,6 +24,7 @@ FOLDERS = [
     "command-python/resources",
     "command-http/resources",
     "http-source/resources",
+    "format-adapter/resources",
 ]
 
 
@@ -47,15 +50,20 @@ def test_every_model_is_whole(file: Path) -> None:
         assert ids - events == drawn - {process.id}
 
 
-def _choose_approver() -> Command:
-    """Load the example's command as its entry point would."""
-    source = EXAMPLES / "command-python/src/approvers/__init__.py"
-    spec = importlib.util.spec_from_file_location("approvers", source)
+def _module(example: str, name: str) -> Any:
+    """Load an example's package."""
+    source = EXAMPLES / example / "src" / name / "__init__.py"
+    spec = importlib.util.spec_from_file_location(name, source)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    command: Command = module.ChooseApprover()
+    return module
+
+
+def _choose_approver() -> Command:
+    """Load the example's command as its entry point would."""
+    command: Command = _module("command-python", "approvers").ChooseApprover()
     return command
 
 
@@ -106,3 +114,27 @@ def test_every_event_is_mapped(file: Path) -> None:
     }
 
     assert key in mapped
+
+
+@pytest.mark.parametrize(("left", "key"), [("4", "stock.low"), ("5", "stock.changed")])
+def test_the_format_adapter_reads_a_row(left: str, key: str) -> None:
+    """It decides by what is left."""
+    read_stock: Adapter = _module("format-adapter", "stock_rows").read_stock
+
+    event = read_by(read_stock, f'A7,"desk, oak",{left}\n'.encode(), {"X-Warehouse": "north"})
+
+    assert (key, "north") == (event.key, event.source)
+    assert {"sku": "A7", "name": "desk, oak", "left": int(left)} == json.loads(event.payload)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"A7,desk", b"A7,desk,many", b"A7,desk,1\nA8,chair,1", b"\xff,,1", b"a,b,-1"]
+)
+def test_the_format_adapter_says_what_a_row_lacks(body: bytes) -> None:
+    """In its own words, never by breaking."""
+    read_stock: Adapter = _module("format-adapter", "stock_rows").read_stock
+
+    with pytest.raises(Invalid) as caught:
+        read_by(read_stock, body)
+
+    assert "broke" not in caught.value.message

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskloom.domain.json_text import check_depth, read_json, read_members, storable
+from taskloom.domain.json_text import (
+    check_depth,
+    read_elements,
+    read_json,
+    read_members,
+    storable,
+)
 from taskloom.errors import Invalid
 
 
@@ -123,3 +129,38 @@ def test_escaped_quotes_do_not_end_a_string() -> None:
 def test_what_a_text_column_holds(text: str, *, expected: bool) -> None:
     """NUL and lone surrogates cannot be stored as text."""
     assert expected == storable(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "elements"),
+    [
+        ("[]", []),
+        (" [ ] ", []),
+        ("[1]", ["1"]),
+        (' [ {"a" : 1.50} ,\n"],[" , [ ] ,null\t] ', ['{"a" : 1.50}', '"],["', "[ ]", "null"]),
+    ],
+)
+def test_an_arrays_elements_keep_their_text(text: str, elements: list[str]) -> None:
+    """Each as it came, without the space around it."""
+    assert elements == read_elements(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "cannot be read"),
+        ("{}", "must be an array"),
+        ("[1", "cannot be read"),
+        ("[1,]", "cannot be read"),
+        ("[1] 2", "cannot be read"),
+        ("[NaN]", "NaN"),
+        ('[{"a": 1, "a": 1}]', "twice"),
+        ("[" * 101 + "]" * 101, "deeper than 100"),
+        ("[" * 100_000, "deeper than 100"),
+        (b"[\xff]", "UTF-8"),
+    ],
+)
+def test_what_is_no_array_is_refused(text: str | bytes, said: str) -> None:
+    """As strictly as any JSON."""
+    with pytest.raises(Invalid, match=said):
+        read_elements(text)

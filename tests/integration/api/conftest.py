@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import httpx
@@ -30,6 +31,7 @@ from taskloom.ports.engine import (
 )
 from taskloom.store import tables
 from taskloom.store.database import Database
+from tests.integration.api.declared import Declared
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -174,6 +176,14 @@ def api_services(services: Services) -> ApiServices:
 def app(api_services: ApiServices) -> ASGIApp:
     """Make the application."""
     return create_app(api_services)
+
+
+@pytest.fixture
+async def declared(app: ASGIApp, services: Services, tmp_path: Path) -> AsyncIterator[Declared]:
+    """Give the door to somebody without a token."""
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://taskloom") as client:
+        yield Declared(services, tmp_path, client)
 
 
 @pytest.fixture
