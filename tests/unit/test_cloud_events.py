@@ -6,12 +6,18 @@ import uuid
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from taskloom.connectors.reading import NoEvent
+from taskloom.connectors.reading import read as read_incoming
 from taskloom.domain.cloud_events import identity
 from taskloom.domain.events import NewEvent
 from taskloom.errors import Invalid
 from taskloom.flow.read_message import Message, read_message
-from taskloom.resources.event_source import Format
+from taskloom.ports.connector import Incoming
+from taskloom.resources.event_source import EventSourceSpec, Format
+from taskloom.testing.connectors import source_row
 
 ID = uuid.UUID(int=1)
 DATA = r'{"b": 1.50, "10":1e21,"n":12345678901234567890, "s":"\u0000\ud800 \u00e4"}'
@@ -282,3 +288,69 @@ def test_values_that_are_no_attributes_are_passed_over() -> None:
     absent = "has(message.attributes.odd) || has(message.attributes.part) ? 'yes' : 'no'"
     assert "true7" == read(text, key={"expression": seen}).key
     assert "no" == read(text, key={"expression": absent}).key
+
+
+def test_a_message_without_a_payload_is_a_cloud_event_by_its_headers() -> None:
+    """Kafka's null is no data; without attributes in headers it is no event."""
+    kafka = {"bootstrapServers": ["k:9092"], "topics": ["t"]}
+    spec = {"kafka": kafka, "format": {"type": "CloudEvents"}}
+
+    def come(headers: dict[str, str]) -> Any:
+        message = Incoming(body=None, headers=headers, idempotency_key="t/0/1")
+        return read_incoming(source_row(spec), EventSourceSpec.model_validate(spec), message)
+
+    assert ("order.paid", "{}", "t/0/1") == (
+        come(binary()).key,
+        come(binary()).payload,
+        come(binary()).idempotency_key,
+    )
+    assert NoEvent("The message has no payload.") == come({"content-type": "text/plain"})
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+_NAMES = st.sampled_from([*ATTRIBUTES, "data", "data_base64", "datacontenttype", "dataschema"])
+_TYPES = st.sampled_from(
+    [
+        "",
+        "application/json",
+        "text/plain",
+        "image/png",
+        "application/cloudevents+json",
+        ";",
+        "a/b;c",
+    ]
+)
+
+
+@given(st.dictionaries(_NAMES, _VALUES), _TYPES)
+def test_any_object_is_a_cloud_event_or_invalid(members: dict[str, Any], kind: str) -> None:
+    """Nothing else comes of it, and what it makes can be stored."""
+    body = json.dumps(ATTRIBUTES | members).encode()
+
+    _holds(body, {"content-type": kind} if kind else {})
+
+
+@given(st.binary(max_size=50), st.dictionaries(_NAMES, st.text()), st.sampled_from(["ce_", "ce-"]))
+def test_any_message_is_a_cloud_event_or_invalid(
+    body: bytes, members: dict[str, str], prefix: str
+) -> None:
+    """In binary mode, too."""
+    _holds(body, binary(prefix, **members))
+    _holds(body, {**binary(prefix), "content-type": members.get("datacontenttype", "")})
+
+
+def _holds(body: bytes, headers: dict[str, str]) -> None:
+    try:
+        event = read(body, headers)
+    except Invalid:
+        return
+    assert isinstance(json.loads(event.payload), dict)
+    assert 0 < len(event.key) <= 255
+    assert event.idempotency_key is not None
+    assert 0 < len(event.idempotency_key) <= 255
+    for text in (event.key, event.source, event.description, event.idempotency_key):
+        assert text is None or not set(text) & {"\x00", "\ud800"}

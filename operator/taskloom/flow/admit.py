@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from taskloom.domain.cloud_events import prefix_of
 from taskloom.domain.dead_letters import NewDeadLetter
 from taskloom.domain.events import NewEvent
 from taskloom.domain.sources import EventSource, origin_of
@@ -31,16 +32,19 @@ def admit(
     source: EventSource, spec: EventSourceSpec, message: Incoming
 ) -> NewEvent | PassedOver | NoEvent:
     """Read a message as the source's format and filter say."""
-    if message.body is None:
-        return NoEvent("The message has no payload.")
-    if len(message.body) > spec.max_message_bytes:
+    body = message.body
+    if body is None:
+        if spec.format.type != "CloudEvents" or prefix_of(message.headers) is None:
+            return NoEvent("The message has no payload.")
+        body = b""  # its headers say all: a CloudEvent need not have data
+    if len(body) > spec.max_message_bytes:
         return NoEvent(
-            f"The message has {len(message.body):,} bytes, and this source takes "
+            f"The message has {len(body):,} bytes, and this source takes "
             f"{spec.max_message_bytes:,}: send less, or raise spec.maxMessageBytes."
         )
     try:
         event = read_message(
-            Message(body=message.body, headers=message.headers),
+            Message(body=body, headers=message.headers),
             spec.format,
             event_id=new_id(),
             origin=origin_of(source),

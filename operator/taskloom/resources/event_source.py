@@ -46,7 +46,7 @@ class FormatKey(Part):
     header: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """A header of the message or the call."""
     expression: Expression | None = None
-    """CEL over `message` (body, headers; of CloudEvents attributes and data) that gives a string."""
+    """CEL over `message` (body, headers; a CloudEvent's attributes, data) that gives a string."""
 
 
 class Format(Part):
