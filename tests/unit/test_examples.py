@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +139,15 @@ def test_the_format_adapter_says_what_a_row_lacks(body: bytes) -> None:
         read_by(read_stock, body)
 
     assert "broke" not in caught.value.message
+
+
+def test_the_format_adapter_of_the_page_is_tested_as_it_says(tmp_path: Path) -> None:
+    """Its code is run, with the lines that test it."""
+    page = EXAMPLES.parent / "docs" / "how-to" / "write-a-format-adapter.md"
+    code, check = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    script = tmp_path / "page.py"
+    script.write_text(code + check)
+
+    event = runpy.run_path(str(script))["event"]
+
+    assert {"sku": "A7", "name": "desk", "left": 2} == json.loads(event.payload)

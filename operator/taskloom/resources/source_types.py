@@ -65,6 +65,15 @@ class KafkaSource(Part):
 class Hmac(Part):
     """A signature over the body."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="self.scheme == 'Hex' "
+            "|| (self.header == 'x-signature' && self.algorithm == 'sha256')",
+            message="`header` and `algorithm` may not be specified unless `scheme` is Hex",
+            field="header",
+        ),
+    )
+
     secret_key_ref: SecretKeyRef
     """The shared secret."""
     scheme: Literal["Hex", "GitHub", "Stripe", "StandardWebhooks", "TaskSignature"] = "Hex"
