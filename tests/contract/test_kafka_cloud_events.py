@@ -2,8 +2,8 @@
 
 import json
 
-from taskloom.connectors.reading import NoEvent, read
 from taskloom.domain.events import NewEvent
+from taskloom.flow.admit import NoEvent, admit
 from taskloom.resources.event_source import EventSourceSpec
 from taskloom.testing.connectors import source_row
 from tests.contract.test_kafka_source import WaitingContext, running, until
@@ -38,7 +38,7 @@ async def test_cloud_events_are_read_in_both_modes(kafka: RealKafka, topic: str)
         await until(lambda: len(context.kept) == 4)
 
     *events, last = [
-        read(row, EventSourceSpec.model_validate(spec), message) for message in context.kept
+        admit(row, EventSourceSpec.model_validate(spec), message) for message in context.kept
     ]
     expected = [
         ("order.paid", payload, "/till/ä%20", "order 7", f"{topic}/0/{offset}")

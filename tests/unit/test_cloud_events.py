@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskloom.connectors.reading import NoEvent
-from taskloom.connectors.reading import read as read_incoming
 from taskloom.domain.cloud_events import identity
 from taskloom.domain.events import NewEvent
 from taskloom.errors import Invalid
+from taskloom.flow.admit import NoEvent
+from taskloom.flow.admit import admit as read_incoming
 from taskloom.flow.read_message import Message, read_message
 from taskloom.ports.connector import Incoming
 from taskloom.resources.event_source import EventSourceSpec, Format

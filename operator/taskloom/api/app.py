@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from taskloom.api import (
     client_apps,
     dead_letters,
+    deliveries,
     docs_page,
     events,
     health,
@@ -34,6 +35,7 @@ from taskloom.domain.sources import PREFIX
 _ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     dead_letters.router,
+    deliveries.router,
     mappings.router,
     tasks.router,
     user_tasks.router,

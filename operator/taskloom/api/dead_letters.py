@@ -1,7 +1,6 @@
 """Messages that are no events: to look at, to repair, to replay, to discard."""
 
 import base64
-import binascii
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from taskloom.domain.query_values import Field, FieldType
 from taskloom.errors import Invalid, NotFound
 from taskloom.flow.dead_letters import Repair, discard_letter, replay_letter, replay_source
 from taskloom.flow.render import instant_to_json
+from taskloom.resources.fields import EventKey
 
 router = APIRouter(tags=["dead letters"], route_class=Door)
 
@@ -58,7 +58,7 @@ class RepairView(View):
     body: str | None = None
     body_base64: str | None = None
     headers: dict[str, str] | None = None
-    key: Annotated[str, Bound(min_length=1, max_length=255)] | None = None
+    key: EventKey | None = None
 
 
 class ReplayView(View):
@@ -198,7 +198,7 @@ def _repair(given: RepairView) -> Repair:
             raise Invalid("Give body or bodyBase64, not both.", field="bodyBase64")
         try:
             body = base64.b64decode(given.body_base64, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise Invalid("bodyBase64 is no base64.", field="bodyBase64") from error
     headers = given.headers
     if headers is not None:

@@ -20,6 +20,9 @@ COMMANDS = {
     "trigger": "trigger",
     "trace": "trace",
     "retry": "retry",
+    "dead-letters": "dead_letters",
+    "replay": "dead_letters",
+    "discard": "dead_letters",
     "explain": "explain",
     "apply": "diff",
     "diff": "diff",
@@ -49,7 +52,9 @@ class Commands(TyperGroup):
         single = typer.Typer(
             add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
         )
-        single.command(cmd_name, context_settings=_HELP)(getattr(module, cmd_name))
+        single.command(cmd_name, context_settings=_HELP)(
+            getattr(module, cmd_name.replace("-", "_"))
+        )
         return get_command(single)
 
     def invoke(self, ctx: Any) -> Any:

@@ -60,7 +60,9 @@ def render_reference() -> str:
     """Write the reference of all commands as Markdown."""
     parts = [_HEAD]
     for name, module in COMMANDS.items():
-        parts += _command(name, getattr(import_module(f"taskloom.cli.{module}"), name))
+        parts += _command(
+            name, getattr(import_module(f"taskloom.cli.{module}"), name.replace("-", "_"))
+        )
     return "\n".join(parts)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskloom.domain.deliveries import Attempt, ClaimedDelivery, Delivery, DeliveryState
@@ -186,6 +186,20 @@ class Deliveries:
         )
         return [_row_to_attempt(row) for row in result]
 
+    async def count_dead(self, to: UUID, since: datetime | None, until: datetime | None) -> int:
+        """Count the dead deliveries of a subscription or sink that were made in a time."""
+        wanted = select(func.count()).select_from(deliveries).where(*_dead(to, since, until))
+        return (await self._connection.execute(wanted)).scalar_one()
+
+    async def revive(self, to: UUID, since: datetime | None, until: datetime | None) -> int:
+        """Make those due now; each is given up again after the attempt that fails for good."""
+        result = await self._connection.execute(
+            update(deliveries)
+            .where(*_dead(to, since, until))
+            .values(state=DeliveryState.PENDING, due_at=func.now(), finished_at=None)
+        )
+        return result.rowcount
+
     async def counts(self) -> dict[UUID, dict[DeliveryState, int]]:
         """Count deliveries by subscription or sink, and state."""
         to = func.coalesce(deliveries.c.subscription_id, deliveries.c.sink_id)
@@ -196,6 +210,18 @@ class Deliveries:
         for subscription, state, count in result:
             counts.setdefault(subscription, {})[DeliveryState(state)] = count
         return counts
+
+
+def _dead(to: UUID, since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [
+        or_(deliveries.c.subscription_id == to, deliveries.c.sink_id == to),
+        deliveries.c.state == DeliveryState.DEAD,
+    ]
+    if since is not None:
+        conditions.append(deliveries.c.created_on >= since)
+    if until is not None:
+        conditions.append(deliveries.c.created_on < until)
+    return conditions
 
 
 def _row_to_claimed(row: Any) -> ClaimedDelivery:

@@ -45,6 +45,13 @@ NEEDS = [
     ("GET", "/events/count", ["16002"]),
     ("GET", f"/events/{ID}", ["16002"]),
     ("GET", f"/events/{ID}/trace", ["16002"]),
+    ("GET", "/dead-letters", ["16002"]),
+    ("GET", "/dead-letters/count", ["16002"]),
+    ("GET", f"/dead-letters/{ID}", ["16002"]),
+    ("POST", "/dead-letters/replay", ["16007"]),
+    ("POST", f"/dead-letters/{ID}/replay", ["16007"]),
+    ("POST", f"/dead-letters/{ID}/discard", ["16007"]),
+    ("POST", "/deliveries/replay", ["16010"]),
     ("POST", "/explain", ["16002"]),
     ("POST", f"/events/{ID}/retry", ["16007"]),
     ("POST", "/events/mapping", ["16006"]),
@@ -108,7 +115,7 @@ async def test_a_call_needs_its_permission(
 async def test_every_call_is_in_the_table_above() -> None:
     """A call that is added must say here what it needs."""
     described = {
-        (method.upper(), path.format(**dict.fromkeys(["event_id", "task_id"], ID),
+        (method.upper(), path.format(**dict.fromkeys(["event_id", "letter_id", "task_id"], ID),
                                      user_task_id=ID, workflow_id=ID, version=1))
         for path, item in make_api().openapi()["paths"].items()
         for method, operation in item.items()
