@@ -62,10 +62,14 @@ class RepairView(View):
 
 
 class ReplayView(View):
-    """Which letters to replay: the open ones of a source, `namespace/name`."""
+    """Which letters to replay: the open ones of a source, `namespace/name`, the oldest first.
+
+    `after` is where an earlier call left off: its `next`.
+    """
 
     source: Annotated[str, Bound(min_length=3, max_length=507, pattern=r"^[^/]+/[^/]+$")]
     limit: Annotated[int, Bound(ge=1, le=10_000)] = 1000
+    after: UUID | None = None
     dry_run: bool = False
 
 
@@ -76,11 +80,15 @@ class ReplayedView(View):
 
 
 class ReplayedManyView(View):
-    """How many became events, are passed over by the filter, or are no events still."""
+    """How many became events, are passed over by the filter, or are no events still.
+
+    While there is a `next` there may be more: call again with it as `after`.
+    """
 
     replayed: int
     filtered: int
     invalid: int
+    next: UUID | None
 
 
 @router.get(
@@ -119,10 +127,20 @@ async def count_dead_letters(
 async def post_replay_of_source(api: Api, asked: Annotated[ReplayView, Body()]) -> Response:
     """Read a source's open letters again, by the source as it is now; `dryRun` only counts."""
     done = await replay_source(
-        api.flow, api.ingest, asked.source, limit=asked.limit, dry_run=asked.dry_run
+        api.flow,
+        api.ingest,
+        asked.source,
+        limit=asked.limit,
+        after=asked.after,
+        dry_run=asked.dry_run,
     )
     return json_response(
-        {"replayed": done.replayed, "filtered": done.filtered, "invalid": done.invalid}
+        {
+            "replayed": done.replayed,
+            "filtered": done.filtered,
+            "invalid": done.invalid,
+            "next": None if done.last is None else str(done.last),
+        }
     )
 
 

@@ -23,7 +23,7 @@ from taskloom.cli.server import Server, connect
 from taskloom.errors import Invalid
 
 T = TypeVar("T")
-_MOST = 100
+_AT_ONCE = 500
 _Id = Annotated[UUID | None, typer.Argument(help="A dead letter's id.", show_default=False)]
 _Source = Annotated[
     str | None,
@@ -38,6 +38,9 @@ def dead_letters(
     closed: Annotated[
         bool, typer.Option("--closed", help="Also those that were replayed or discarded.")
     ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, help="How many are listed.")
+    ] = 100,
     output: OutputOption = Output.TABLE,
     url: UrlOption = DEFAULT_URL,
     token: TokenOption = None,
@@ -57,7 +60,7 @@ def dead_letters(
     where: dict[str, Any] = {} if closed else {"state": "open"}
     if source is not None:
         where["source"] = f"source:{source}"
-    query = {"where": where, "order": ["createdOn DESC"], "limit": _MOST}
+    query = {"where": where, "order": ["createdOn DESC"], "limit": limit}
     letters = _call(url, token, data_dir, lambda server: server.get("/dead-letters", filter=query))
     if output is not Output.TABLE:
         show_data(letters, output)
@@ -125,8 +128,7 @@ def replay(
         event = done["eventId"]
         say(f"It is the event {event}." if event else "The source's filter passes it over.")
     elif source is not None:
-        asked = {"source": source, "limit": 10_000, "dryRun": dry_run}
-        done = _post(url, token, data_dir, "/dead-letters/replay", asked)
+        done = _call(url, token, data_dir, lambda server: _replay_all(server, source, dry_run))
         verb = "would become" if dry_run else "became"
         say(
             f"{done['replayed']} {verb} events, {done['filtered']} the filter passes over, "
@@ -148,6 +150,19 @@ def discard(
     """Close a dead letter: it is not to become an event."""
     _post(url, token, data_dir, f"/dead-letters/{letter_id}/discard", {})
     say("It is discarded.")
+
+
+async def _replay_all(server: Server, source: str, dry_run: bool) -> Mapping[str, int]:
+    """Replay a source's letters, some at a time, so that no call takes long."""
+    total = {"replayed": 0, "filtered": 0, "invalid": 0}
+    after = None
+    while True:
+        asked = {"source": source, "limit": _AT_ONCE, "after": after, "dryRun": dry_run}
+        done = await server.post("/dead-letters/replay", json.dumps(asked).encode())
+        total = {name: count + done[name] for name, count in total.items()}
+        after = done["next"]
+        if after is None:
+            return total
 
 
 def _repair(body_file: Path | None, key: str | None) -> dict[str, str]:

@@ -21,7 +21,7 @@ from taskloom.resources.event_source import EventSourceSpec
 
 log = structlog.get_logger()
 
-LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = 15.0
 """Seconds between two runs of a connector that fails."""
 GRACE = 10.0
 """Seconds that a connector has to finish what is in hand."""

@@ -30,11 +30,15 @@ class Repair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """How many became events, are passed over by the filter, or are no events still."""
+    """How many became events, are passed over by the filter, or are no events still.
+
+    `last` is the last one looked at, if there may be more after it.
+    """
 
     replayed: int = 0
     filtered: int = 0
     invalid: int = 0
+    last: UUID | None = None
 
 
 NO_REPAIR = Repair()
@@ -63,29 +67,36 @@ async def replay_letter(
 
 
 async def replay_source(
-    services: Services, ingest: Take, source: str, *, limit: int, dry_run: bool
+    services: Services,
+    ingest: Take,
+    source: str,
+    *,
+    limit: int,
+    after: UUID | None = None,
+    dry_run: bool = False,
 ) -> Replayed:
     """Replay a source's open letters (``namespace/name``), the oldest first; or only count.
 
+    So many from `after` one of them on, as what is no event still would be in the way else.
     Those that are no events still stay open, with the reason of now.
     """
     origin = f"source:{source}"
     async with services.tasks.begin() as tx:
         row = source_of(origin, await tx.sources.all())
     done = Replayed()
-    after: UUID | None = None
     left = limit
     while left > 0:
         async with services.tasks.begin() as tx:
             letters = await tx.dead_letters.open_of(origin, min(_BATCH, left), after)
         if not letters:
-            break
+            return replace(done, last=None)
         for letter in letters:
             found = await _judge(services, row, letter, NO_REPAIR)
             done = _counted(done, found)
             if not dry_run:
                 await _settle(services, ingest, letter, found)
         after, left = letters[-1].id, left - len(letters)
+        done = replace(done, last=after)
     return done
 
 

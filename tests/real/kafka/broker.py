@@ -167,17 +167,20 @@ class RealKafka:
         headers: Sequence[tuple[str, bytes]] = (),
         partition: int | None = None,
         compression: str | None = None,
+        wait: bool = True,
     ) -> None:
-        """Produce records, up to 10 MB each."""
+        """Produce records, up to 10 MB each; without `wait` as fast as they can be sent."""
         async with AIOKafkaProducer(
             bootstrap_servers=self.plaintext,
             max_request_size=_MOST_BYTES,
             compression_type=compression,
         ) as producer:
             for value in values:
-                await producer.send_and_wait(
+                sent = await producer.send(
                     topic, value, key=key, headers=list(headers), partition=partition
                 )
+                if wait:
+                    await sent
 
     def command(self, program: str, *arguments: str) -> list[str]:
         """Give the command line of one of Kafka's tools (``org.apache.kafka.tools.…``)."""
