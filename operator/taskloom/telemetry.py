@@ -57,3 +57,6 @@ def configure_logging(settings: Settings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+    # What is wrong with brokers is told by their sources' and sinks' states, once; the client
+    # says it several times a second.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import time
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from taskloom.connectors.kafka.source import Kafka
 from taskloom.domain.conditions import Reason
@@ -73,7 +76,9 @@ async def running(context: FakeContext) -> AsyncIterator[asyncio.Task[None]]:
     finally:
         context.stop()
         async with asyncio.timeout(5):
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()  # raises what the run ended by
 
 
 def keys(context: FakeContext) -> list[str | None]:
@@ -184,6 +189,71 @@ async def test_a_client_certificate_is_shown(kafka: RealKafka, topic: str) -> No
         await Kafka().run(WaitingContext(row(Authority("another"))))
 
     assert Reason.AUTH_FAILED is caught.value.reason
+
+
+@asynccontextmanager
+async def token_endpoint() -> AsyncIterator[str]:
+    """Run an endpoint that gives whoever knows its secret tokens, which need not be signed."""
+
+    async def give(request: web.Request) -> web.Response:
+        form = await request.post()
+        login = b64decode(request.headers["authorization"].removeprefix("Basic ")).decode()
+        user, _, password = login.partition(":")
+        if (password, form.get("scope")) != ("right", "kafka"):
+            return web.json_response({"error": "invalid_client"}, status=401)
+        now = int(time.time())
+        parts = [{"alg": "none"}, {"sub": user, "iat": now, "exp": now + 600}]
+        token = ".".join(
+            urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
+        )
+        return web.json_response({"access_token": f"{token}.", "expires_in": 600})
+
+    application = web.Application()
+    application.router.add_post("/token", give)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/token"
+    finally:
+        await runner.cleanup()
+
+
+async def test_tokens_are_asked_for(kafka: RealKafka, topic: str) -> None:
+    """By client credentials; an endpoint that refuses, or is away, is told as what it is."""
+    await kafka.create_topic(topic)
+    await kafka.produce(topic, event(1))
+
+    def row(endpoint: str, secret: str) -> EventSource:
+        ref = {"name": "oauth", "key": "k"}
+        oauth = {
+            "tokenEndpoint": endpoint,
+            "clientIdRef": ref,
+            "clientSecretRef": ref,
+            "scope": "kafka",
+        }
+        return source(
+            kafka.sasl,
+            topic,
+            sasl={"mechanism": "OAUTHBEARER", "oauth": oauth},
+            secrets={"sasl.clientId": Secret("taskloom"), "sasl.clientSecret": Secret(secret)},
+        )
+
+    async with token_endpoint() as endpoint:
+        context = WaitingContext(row(endpoint, "right"))
+        async with running(context):
+            await until(lambda: len(context.kept) == 1)
+        with pytest.raises(SourceFailed) as refused:
+            await Kafka().run(WaitingContext(row(endpoint, "wrong")))
+    with pytest.raises(SourceFailed) as away:
+        await Kafka().run(WaitingContext(row(endpoint, "right")))
+
+    assert (Reason.AUTH_FAILED, Reason.CONNECT_FAILED) == (
+        refused.value.reason,
+        away.value.reason,
+    )
+    assert "token endpoint" in away.value.message
 
 
 Wrong = Callable[[RealKafka, str], EventSource]

@@ -1,6 +1,7 @@
 """Tokens for OAUTHBEARER, by OAuth 2.0 client credentials (RFC 6749 section 4.4)."""
 
 import asyncio
+import base64
 import time
 
 import aiohttp
@@ -47,11 +48,12 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafk
         form = {"grant_type": "client_credentials"}
         if self._scope is not None:
             form["scope"] = self._scope
-        login = aiohttp.BasicAuth(self._client_id.reveal(), self._client_secret.reveal())
+        pair = f"{self._client_id.reveal()}:{self._client_secret.reveal()}"
+        headers = {"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
         timeout = aiohttp.ClientTimeout(total=5)
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout, auth=login) as session,
+                aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
                 session.post(self._endpoint, data=form, allow_redirects=False) as answer,
             ):
                 if answer.status >= 500:
