@@ -20,6 +20,7 @@ from taskloom.domain.secret import Secret
 from taskloom.domain.sources import ConnectionState, EventSource, SourceState
 from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.errors import Permanent, Unavailable
+from taskloom.flow.admit import dead_letter
 from taskloom.flow.ingest import Ingest
 from taskloom.flow.services import Services
 from taskloom.ports.connector import ConnectorContext, Incoming, SourceFailed
@@ -405,6 +406,10 @@ async def test_figures_are_there_for_prometheus(database: Database, start: Start
     host, _ = start("p", connector)
     await until(lambda: _is(holders(database), [("p", "connected")]))
     host.running[source.id].lagging(7)
+    letter = dead_letter(source, Incoming(body=b"{", idempotency_key="1"), "no JSON")
+    async with database.begin() as tx:
+        await tx.dead_letters.add([letter, letter])
+    await until(lambda: host.dead_letters(source) == 1)
 
     meters = SourceMeters()
     meters.host = host
@@ -413,6 +418,7 @@ async def test_figures_are_there_for_prometheus(database: Database, start: Start
     labels = {"source": "default/orders", "source_id": str(source.id), "kind": "kafka"}
     assert (labels, 1.0) == _read(told["taskloom_source_connected"])
     assert (labels, 7.0) == _read(told["taskloom_source_lag"])
+    assert (labels, 1.0) == _read(told["taskloom_source_dead_letters"])
 
 
 def _read(sample: Sample) -> tuple[dict[str, str], float]:

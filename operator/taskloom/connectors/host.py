@@ -13,7 +13,7 @@ from taskloom.connectors.assignments import Plan, plan, slots_of
 from taskloom.connectors.registry import Connectors
 from taskloom.connectors.running import RunningSource, Surroundings
 from taskloom.domain.dead_letters import NewDeadLetter
-from taskloom.domain.sources import STATES, EventSource, Standing
+from taskloom.domain.sources import STATES, EventSource, Standing, origin_of
 from taskloom.errors import Temporary
 from taskloom.flow.ingest import Ingest
 from taskloom.flow.services import Services
@@ -75,12 +75,17 @@ class Host:
         self._running: dict[UUID, RunningSource] = {}
         self._stopping: dict[UUID, asyncio.Task[None]] = {}
         self._told: dict[UUID, Standing] = {}
+        self._dead_letters: Mapping[str, int] = {}
         self._told_at = self._read_at = self._renewed_at = float("-inf")
 
     @property
     def running(self) -> Mapping[UUID, RunningSource]:
         """The sources that run here."""
         return self._running
+
+    def dead_letters(self, source: EventSource) -> int:
+        """Tell how many open dead letters a source has, as it was found last."""
+        return self._dead_letters.get(origin_of(source), 0)
 
     async def run(self) -> None:
         """Work until cancelled; then let every source finish what is in hand, and let go of all."""
@@ -197,6 +202,8 @@ class Host:
                 news[source_id, self._held[source_id]] = after
         if figures:
             self._told_at = clock()
+            async with self._services.tasks.begin() as tx:
+                self._dead_letters = await tx.dead_letters.open_by_source()
         if not news:
             return
         async with self._services.tasks.begin() as tx:

@@ -1,6 +1,6 @@
 """What Prometheus may know of the sources that a process runs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from taskloom.connectors.host import Host
 from taskloom.connectors.running import RunningSource
-from taskloom.domain.sources import ConnectionState, object_of
+from taskloom.domain.sources import ConnectionState, EventSource, object_of
 
 _LABELS = ("source", "source_id", "kind")
 
@@ -21,17 +21,26 @@ class SourceMeters(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Give the figures of now."""
-        running = [] if self.host is None else list(self.host.running.values())
-        yield from figures_of(running)
+        if self.host is None:
+            yield from figures_of((), lambda _source: 0)
+        else:
+            yield from figures_of(list(self.host.running.values()), self.host.dead_letters)
 
 
-def figures_of(running: Iterable[RunningSource]) -> Iterator[Metric]:
-    """Write what running sources tell."""
+def figures_of(
+    running: Iterable[RunningSource], dead_letters: Callable[[EventSource], int]
+) -> Iterator[Metric]:
+    """Write what running sources tell, and how many open dead letters each has."""
     connected = GaugeMetricFamily(
         "taskloom_source_connected", "1 while this process reads the source.", labels=_LABELS
     )
     lag = GaugeMetricFamily(
         "taskloom_source_lag", "Messages that wait for this process.", labels=_LABELS
+    )
+    dead = GaugeMetricFamily(
+        "taskloom_source_dead_letters",
+        "Messages that are no events and that nobody has seen to; as every process finds it.",
+        labels=_LABELS,
     )
     for each in running:
         source, standing = each.source, each.standing
@@ -41,5 +50,7 @@ def figures_of(running: Iterable[RunningSource]) -> Iterator[Metric]:
         connected.add_metric(labels, float(standing.state is ConnectionState.CONNECTED))
         if standing.lag is not None:
             lag.add_metric(labels, standing.lag)
+        dead.add_metric(labels, dead_letters(source))
     yield connected
     yield lag
+    yield dead

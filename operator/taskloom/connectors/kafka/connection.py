@@ -31,7 +31,7 @@ from taskloom.domain.secret import Secret
 from taskloom.errors import Invalid
 from taskloom.resources.broker import BrokerTls, Sasl
 
-REACH_SECONDS = 5.0
+REACH_SECONDS = 4.0
 """How long brokers have to answer before they count as not there."""
 
 _REFUSALS = (
