@@ -49,7 +49,7 @@ lint: $(VENV)/.dev ## ruff, mypy, import-linter
 REAL := $(if $(TASKLOOM_TEST_KUBECONFIG),,real)
 
 .PHONY: pytest
-pytest: $(VENV)/.dev engines kafka workers $(REAL) ## All tests
+pytest: $(VENV)/.dev engines kafka nats workers $(REAL) ## All tests
 	$(BIN)/pytest
 
 .PHONY: real
@@ -63,6 +63,10 @@ engines: ## Build the workflow engines that tests run for real (Camunda 7, Opera
 .PHONY: kafka
 kafka: ## Fetch the Kafka broker that tests run for real, once
 	@tests/real/kafka/build.sh
+
+.PHONY: nats
+nats: ## Build the NATS server that tests run for real, once
+	@tests/real/nats/build.sh
 
 .PHONY: workers
 workers: $(VENV)/.dev ## Fetch the JavaScript worker that tests run for real, once

@@ -21,9 +21,13 @@ from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.errors import Unavailable
 from taskloom.flow.ingest import Ingest, Ingested
 from taskloom.flow.services import Services
-from taskloom.ports.connector import Connector, ConnectorContext, Fate, Incoming
+from taskloom.ports.connector import ConnectorContext, Fate, Incoming
+from taskloom.ports.sink import SinkFailed
 from taskloom.store.database import Database
 from taskloom.testing.connectors import FakeConnector, FakeContext, source_row
+from taskloom.testing.sink_suite import Arrived, SinkConnectorSuite, SinkStage
+from taskloom.testing.sinks import FakeSinks, sink_row
+from taskloom.testing.source_suite import SourceConnectorSuite, SourceStage
 
 _MINUTE = timedelta(minutes=1)
 CRON = source_row({"cron": {"schedule": "* * * * *"}}, name="minutely")
@@ -35,59 +39,73 @@ def three(_source: EventSource) -> Sequence[Incoming]:
     return [Incoming(body=b"{}", idempotency_key=str(number)) for number in range(3)]
 
 
-CONNECTORS: list[tuple[Connector, EventSource]] = [
-    (Cron(), CRON),
-    (FakeConnector(messages=three), KAFKA),
-]
+class CronStage(SourceStage):
+    """A schedule, by a clock that runs ahead."""
+
+    connector = Cron()
+    source = CRON
+    wall_clock = False
+
+    async def produce(self, *bodies: bytes) -> None:
+        """Leave it: they come by themselves, one a minute."""
 
 
-@pytest.mark.parametrize(("connector", "source"), CONNECTORS)
-class TestConnectors:
-    """On a fake context."""
+class ScriptedStage(SourceStage):
+    """The connector in memory."""
 
-    async def test_it_tells_that_it_is_connected_and_sends(
-        self, connector: Connector, source: EventSource
-    ) -> None:
-        """Each message once, with a key that is its own."""
-        context = FakeContext(source, most_pauses=8)
+    connector = FakeConnector(messages=three)
+    source = KAFKA
 
-        await connector.run(context)
+    async def produce(self, *bodies: bytes) -> None:
+        """Leave it: it has three."""
 
-        keys = [message.idempotency_key for message in context.kept]
-        assert ("connected", "") == context.told[0]
-        assert len(keys) >= 3
-        assert len(keys) == len(set(keys))
-        assert None not in keys
 
-    async def test_it_returns_soon_when_it_is_to_stop(
-        self, connector: Connector, source: EventSource
-    ) -> None:
-        """Of itself, not by being cancelled."""
-        context = FakeContext(source)
-        running = asyncio.ensure_future(connector.run(context))
-        await asyncio.sleep(0.01)
+class TestCron(SourceConnectorSuite):
+    """The public suite, on schedules."""
 
-        context.stop()
+    @pytest.fixture
+    def stage(self) -> SourceStage:
+        """Set the stage."""
+        return CronStage()
 
-        async with asyncio.timeout(2):
-            await running
 
-    async def test_what_could_not_be_stored_is_sent_again(
-        self, connector: Connector, source: EventSource
-    ) -> None:
-        """By the same run or the next one: nothing is passed over."""
-        calm = FakeContext(source, most_pauses=8)
-        await connector.run(calm)
-        context = FakeContext(source, most_pauses=8, failures=[Unavailable(), Unavailable()])
-        for _ in range(3):
-            context.pauses, context.stopping = 0, False
-            try:
-                await connector.run(context)
-            except Unavailable:
-                continue
+class TestFakeConnector(SourceConnectorSuite):
+    """The public suite, on the connector in memory."""
 
-        expected = {message.idempotency_key for message in calm.kept[:1]}
-        assert expected <= {message.idempotency_key for message in context.kept}
+    @pytest.fixture
+    def stage(self) -> SourceStage:
+        """Set the stage."""
+        return ScriptedStage()
+
+
+class FakeSinkStage(SinkStage):
+    """The sink in memory."""
+
+    def __init__(self) -> None:
+        self.connector = self.fake = FakeSinks()
+        self.sink = sink_row({"kafka": {"bootstrapServers": ["k:9092"], "topic": "t"}})
+
+    async def arrived(self, count: int) -> Sequence[Arrived]:
+        """Look into its list."""
+        found = self.fake.records[self.sink.id]
+        return [Arrived(body=record.body, headers=record.headers) for record in found]
+
+    async def go_away(self) -> None:
+        """Script it."""
+        self.fake.failure = SinkFailed("away", delay=0)
+
+    async def come_back(self) -> None:
+        """Script it."""
+        self.fake.failure = None
+
+
+class TestFakeSinks(SinkConnectorSuite):
+    """The public suite, on the sink in memory."""
+
+    @pytest.fixture
+    def stage(self) -> SinkStage:
+        """Set the stage."""
+        return FakeSinkStage()
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """A connector and a context in memory: for tests of contexts, and of connectors."""
 
 import asyncio
+import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,8 +12,11 @@ from taskloom.domain.conditions import Reason
 from taskloom.domain.secret import Secret
 from taskloom.domain.sources import EventSource
 from taskloom.errors import TaskloomError, Unavailable
-from taskloom.ports.connector import ConnectorContext, Fate, Incoming, Receipt
+from taskloom.ports.connector import ConnectorContext, Fate, Incoming, Receipt, SourceFailed
 from taskloom.resources.event_source import EventSourceSpec
+
+_LOOK = 0.02
+_TAKEN = (Fate.STORED, Fate.DUPLICATE)
 
 
 def source_row(
@@ -36,13 +40,20 @@ def source_row(
     )
 
 
+def _stored(_message: Incoming) -> Fate:
+    return Fate.STORED
+
+
 @dataclass
 class FakeContext:
     """A `ConnectorContext` that keeps what it is given, by a clock that runs while one pauses.
 
-    `kept` are the messages in the order they were stored in, `told` the states in theirs;
-    `failures` are raised by the next calls of `ingest`, one after another.
+    `kept` are the messages that were stored, in that order; `given` all that ever came, those
+    that could not be stored too; `told` the states in theirs.
+    `failures` are raised by the next calls of `ingest`, one after another; `fate_of` says what
+    becomes of a message that was not stored before.
     It stops after `most_pauses` pauses, or when `stop` is called.
+    With `wall_clock` a pause takes its time, as connectors need that talk to a real system.
     """
 
     source: EventSource
@@ -55,6 +66,9 @@ class FakeContext:
     lag: int | None = None
     pauses: int = 0
     stopping: bool = False
+    wall_clock: bool = False
+    fate_of: Callable[[Incoming], Fate] = _stored
+    given: list[Incoming] = field(default_factory=list)
 
     def stop(self) -> None:
         """Ask the connector to return."""
@@ -62,10 +76,13 @@ class FakeContext:
 
     def now(self) -> datetime:
         """Tell the time."""
-        return self.time
+        return datetime.now(UTC) if self.wall_clock else self.time
 
     async def pause(self, seconds: float) -> bool:
-        """Let the time pass at once."""
+        """Let the time pass: at once, or as the clock on the wall does."""
+        if self.wall_clock:
+            await came(lambda: self.stopping, seconds)
+            return not self.stopping
         await asyncio.sleep(0)
         self.time += timedelta(seconds=max(0.0, seconds))
         self.pauses += 1
@@ -76,15 +93,18 @@ class FakeContext:
     async def ingest(self, batch: Sequence[Incoming]) -> Sequence[Receipt]:
         """Keep messages, each idempotency key once."""
         await asyncio.sleep(0)
+        self.given.extend(batch)
         if self.failures:
             raise self.failures.pop(0)
+        known = {kept.idempotency_key for kept in self.kept} - {None}
+        blocked: set[str] = set()
         receipts = []
         for message in batch:
-            known = {kept.idempotency_key for kept in self.kept} - {None}
-            duplicate = message.idempotency_key in known
-            receipts.append(Receipt(fate=Fate.DUPLICATE if duplicate else Fate.STORED))
-            if not duplicate:
+            fate = self._fate(message, known, blocked)
+            receipts.append(Receipt(fate=fate, reason="" if fate in _TAKEN else "scripted"))
+            if fate is Fate.STORED:
                 self.kept.append(message)
+                known.add(message.idempotency_key)
         return receipts
 
     def connected(self, *, partitions: int | None = None) -> None:
@@ -106,6 +126,40 @@ class FakeContext:
     async def move(self, position: str) -> None:
         """Keep how far the source was read."""
         self.at = position
+
+    async def wait_for_kept(self, count: int, *, seconds: float = 15.0) -> None:
+        """Return once so many messages are kept; `TimeoutError` if that takes too long."""
+        if not await came(lambda: len(self.kept) >= count, seconds):
+            raise TimeoutError(f"{len(self.kept)} of {count} messages are kept: {self.told}")
+
+    async def wait_for_told(self, state: str, *, seconds: float = 15.0) -> None:
+        """Return once this is what was told last: ``connected``, or a reason."""
+        if not await came(lambda: bool(self.told) and self.told[-1][0] == state, seconds):
+            raise TimeoutError(f"{state} was not told: {self.told}")
+
+    def _fate(self, message: Incoming, known: Collection[str | None], blocked: set[str]) -> Fate:
+        if message.lane in blocked:
+            return Fate.BLOCKED
+        if message.idempotency_key in known:
+            return Fate.DUPLICATE
+        fate = self.fate_of(message)
+        if fate is Fate.BLOCKED and message.lane is None:
+            raise SourceFailed("a message is no event: scripted", reason=Reason.MESSAGE_INVALID)
+        if fate is Fate.BLOCKED and message.lane is not None:
+            blocked.add(message.lane)
+        return fate
+
+
+async def came(what: Callable[[], bool], seconds: float) -> bool:
+    """Wait until something is so, no longer than that; tell whether it is."""
+    end = time.monotonic() + seconds
+    while True:
+        if what():
+            return True
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
+        await asyncio.sleep(min(_LOOK, left))
 
 
 class FakeConnector:
