@@ -1,6 +1,7 @@
 """Which connector runs which kind of source or sink: our own, and those installed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -9,6 +10,7 @@ import structlog
 from taskloom.connectors.cron import Cron
 from taskloom.connectors.kafka.sink import KafkaSinks
 from taskloom.connectors.kafka.source import Kafka
+from taskloom.connectors.left_out import LeftOut, LeftOutSink
 from taskloom.ports.connector import Connector
 from taskloom.ports.sink import SinkConnector
 
@@ -17,6 +19,11 @@ log = structlog.get_logger()
 SOURCES = "taskloom.connectors"
 SINKS = "taskloom.sinks"
 """The groups of entry points that packages offer connectors by."""
+
+
+_OPTIONAL_SOURCES = {"nats": "taskloom.connectors.nats.source:Nats"}
+_OPTIONAL_SINKS = {"nats": "taskloom.connectors.nats.sink:NatsSinks"}
+"""Our own kinds whose library is an extra, called as the kind is: ``taskloom[nats]``."""
 
 
 class Connectors:
@@ -39,15 +46,28 @@ class Connectors:
 
 def installed() -> list[Connector]:
     """Give our own connectors of sources, and those that installed packages offer."""
-    return [Cron(), Kafka(), *_offered(SOURCES)]
+    optional = (_optional(kind, LeftOut, at) for kind, at in _OPTIONAL_SOURCES.items())
+    return [Cron(), Kafka(), *optional, *_offered(SOURCES)]
 
 
 def sink_connectors() -> Mapping[str, SinkConnector]:
     """Give the connectors of sinks by kind: our own, and those that installed packages offer."""
     found: dict[str, SinkConnector] = {}
-    for connector in (KafkaSinks(), *_offered(SINKS)):
+    optional = (_optional(kind, LeftOutSink, at) for kind, at in _OPTIONAL_SINKS.items())
+    for connector in (KafkaSinks(), *optional, *_offered(SINKS)):
         found.setdefault(connector.kind, connector)
     return found
+
+
+def _optional(kind: str, left_out: Callable[[str], Any], target: str) -> Any:
+    """Give our own connector of a kind, or one that says what is to be installed for it."""
+    module, _, name = target.partition(":")
+    try:
+        return getattr(import_module(module), name)()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "taskloom":
+            raise
+        return left_out(kind)
 
 
 def _offered(group: str) -> Iterator[Any]:
