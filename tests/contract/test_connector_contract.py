@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from taskloom.connectors.cron import Cron
-from taskloom.connectors.registry import Connectors, installed
+from taskloom.connectors.registry import Connectors, installed, sink_connectors
 from taskloom.connectors.running import RunningSource, Surroundings
 from taskloom.domain.conditions import Reason
 from taskloom.domain.dead_letters import NewDeadLetter
@@ -21,7 +22,7 @@ from taskloom.engines.embedded.engine import EmbeddedEngine
 from taskloom.errors import Unavailable
 from taskloom.flow.ingest import Ingest, Ingested
 from taskloom.flow.services import Services
-from taskloom.ports.connector import ConnectorContext, Fate, Incoming
+from taskloom.ports.connector import ConnectorContext, Fate, Incoming, SourceFailed
 from taskloom.ports.sink import SinkFailed
 from taskloom.store.database import Database
 from taskloom.testing.connectors import FakeConnector, FakeContext, source_row
@@ -269,7 +270,7 @@ def test_installed_packages_bring_connectors(monkeypatch: pytest.MonkeyPatch) ->
 
     class Theirs(FakeConnector):
         def __init__(self) -> None:
-            super().__init__("sqs")
+            super().__init__("tape")
 
     class Usurper(FakeConnector):
         def __init__(self) -> None:
@@ -291,6 +292,23 @@ def test_installed_packages_bring_connectors(monkeypatch: pytest.MonkeyPatch) ->
 
     connectors = Connectors(installed())
 
-    assert {"cron", "kafka", "sqs"} == connectors.kinds
+    assert {"cron", "kafka", "nats", "tape"} == connectors.kinds
     assert isinstance(connectors.of("cron"), Cron)
-    assert isinstance(connectors.of("sqs"), Theirs)
+    assert isinstance(connectors.of("tape"), Theirs)
+
+
+async def test_a_kind_whose_client_is_not_installed_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its sources and sinks; everything else is served."""
+    monkeypatch.setitem(sys.modules, "nats", None)
+    for name in [name for name in sys.modules if name.startswith("taskloom.connectors.nats")]:
+        monkeypatch.delitem(sys.modules, name)
+    source, sink = Connectors().of("nats"), sink_connectors()["nats"]
+
+    with pytest.raises(SourceFailed, match=r"install taskloom\[nats\]") as failed:
+        await source.run(FakeContext(KAFKA))
+    with pytest.raises(SinkFailed, match=r"install taskloom\[nats\]"):
+        await sink.open(FakeSinkStage().sink).__aenter__()
+
+    assert Reason.UNSUPPORTED == failed.value.reason

@@ -171,7 +171,14 @@ class NatsServers(Part):
 class CustomConnector(Part):
     """A connector that an installed package offers."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (immutable("kind", of="custom."),)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        immutable("kind", of="custom."),
+        Rule(
+            rule="!(self.kind in ['kafka', 'http', 'sqs', 'nats', 'cron', 'custom'])",
+            message="`kind` is one of Taskloom's own; another is needed",
+            field="kind",
+        ),
+    )
 
     kind: Annotated[
         str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
