@@ -1,7 +1,9 @@
-"""The examples of commands and formats of one's own, run as their pages say."""
+"""The examples of commands, connectors and formats of one's own, run as their pages say."""
 
 import asyncio
 import json
+import os
+import shutil
 import sys
 import tomllib
 from collections.abc import AsyncIterator
@@ -119,6 +121,44 @@ async def test_a_format_in_python(tmp_path: Path) -> None:
     assert ["Order desk: 2 left"] == [task["name"] for task in tasks]
 
 
+async def test_a_connector_in_python(tmp_path: Path) -> None:
+    """An installed package's source and sink are found, and events go in and out by them."""
+    packages = _as_installed("connector-python", tmp_path / "packages")
+    files, lines = tmp_path / "files", tmp_path / "lines"
+    shutil.copytree(EXAMPLES / "quickstart", files)
+    lines.mkdir()
+    text = (EXAMPLES / "connector-python/resources/lines.yaml").read_text()
+    (files / "lines.yaml").write_text(text.replace("/tmp/example", str(lines)))
+    event = json.loads((EXAMPLES / "events/purchase-requested.json").read_text())
+    (lines / "in.jsonl").write_text(json.dumps(event) + "\n")
+    async with _serving(files, tmp_path / "data", PYTHONPATH=packages):
+        async with asyncio.timeout(SECONDS):
+            while not (told := _told(lines / "out.jsonl")):
+                await asyncio.sleep(0.1)
+
+    assert "task-created" in told
+
+
+async def test_the_connector_passes_the_public_suites(tmp_path: Path) -> None:
+    """As its page says to run them."""
+    example = EXAMPLES / "connector-python"
+    run = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        *(f"--basetemp={tmp_path / 'suite'}", str(example)),
+        env=os.environ | {"PYTHONPATH": str(example / "src")},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await run.communicate()
+
+    assert 0 == run.returncode, said.decode()
+    assert "20 passed" in said.decode()
+
+
+def _told(path: Path) -> list[str]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(json.loads(line)["body"])["key"] for line in lines]
+
+
 def _as_installed(example: str, folder: Path) -> str:
     """Lay an example's package out as an installer does, and give the path to both parts."""
     source = EXAMPLES / example
@@ -128,7 +168,8 @@ def _as_installed(example: str, folder: Path) -> str:
     (info / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     )
-    [(group, entries)] = project["entry-points"].items()
-    lines = [f"[{group}]", *(f"{name} = {target}" for name, target in entries.items())]
+    lines = []
+    for group, entries in project["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {target}" for name, target in entries.items())]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
     return f"{folder}:{source / 'src'}"

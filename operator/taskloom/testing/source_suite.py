@@ -40,14 +40,17 @@ class SourceStage(ABC):
     """Whether pauses take their time; False for a connector that goes by `now` alone."""
     seconds: float = 20.0
     """Within this a message comes, one that is given again too."""
+    _last: FakeContext | None = None
 
     @abstractmethod
     async def produce(self, *bodies: bytes) -> None:
         """Send messages, or see to it that at least so many come."""
 
     def context(self) -> FakeContext:
-        """Give a new context."""
-        return FakeContext(self.source, wall_clock=self.wall_clock)
+        """Give a new context; the position that the one before it kept is its own."""
+        at = None if self._last is None else self._last.at
+        self._last = FakeContext(self.source, wall_clock=self.wall_clock, at=at)
+        return self._last
 
 
 class SystemStage(SourceStage):
@@ -178,12 +181,13 @@ class SystemSourceSuite(SourceConnectorSuite):
     async def test_what_has_a_fate_is_not_given_again(self, stage: SystemStage, fate: Fate) -> None:
         """Whatever the fate, but blocked: the next run goes on with what came after."""
         await stage.produce(*bodies(_COUNT))
-        first, second = stage.context(), stage.context()
+        first = stage.context()
         first.fate_of = lambda _message: fate
         async with running(stage.connector, first):
             assert await came(lambda: len(set(keys(first.given))) >= _COUNT, stage.seconds)
         await stage.produce(*bodies(1, first=_COUNT))
 
+        second = stage.context()
         async with running(stage.connector, second):
             await second.wait_for_kept(1, seconds=stage.seconds)
 
@@ -193,12 +197,13 @@ class SystemSourceSuite(SourceConnectorSuite):
         """Until it is let through."""
         [poison] = bodies(1)
         await stage.produce(poison)
-        first, second = stage.context(), stage.context()
+        first = stage.context()
         first.fate_of = lambda _message: Fate.BLOCKED
         async with running(stage.connector, first):
             assert await came(lambda: bool(first.given), stage.seconds)
             await first.wait_for_told(Reason.MESSAGE_INVALID, seconds=TOLD_SECONDS)
 
+        second = stage.context()
         async with running(stage.connector, second):
             await second.wait_for_kept(1, seconds=stage.seconds)
 
@@ -207,11 +212,12 @@ class SystemSourceSuite(SourceConnectorSuite):
     async def test_nothing_is_confirmed_before_it_is_durable(self, stage: SystemStage) -> None:
         """A run in which nothing could be stored leaves all to the next one."""
         await stage.produce(*bodies(_COUNT))
-        first, second = stage.context(), stage.context()
+        first = stage.context()
         first.failures += [Unavailable()] * 1000
         async with running(stage.connector, first):
             assert await came(lambda: bool(first.given), stage.seconds)
 
+        second = stage.context()
         async with running(stage.connector, second):
             await second.wait_for_kept(_COUNT, seconds=stage.seconds)
 
@@ -220,13 +226,14 @@ class SystemSourceSuite(SourceConnectorSuite):
     async def test_a_run_that_is_cut_off_loses_nothing(self, stage: SystemStage) -> None:
         """It is cancelled while messages are being stored."""
         await stage.produce(*bodies(_COUNT))
-        first, second = _Hanging(stage.source, wall_clock=stage.wall_clock), stage.context()
+        first = _Hanging(stage.source, wall_clock=stage.wall_clock)
         run = asyncio.ensure_future(stage.connector.run(first))
         assert await came(lambda: bool(first.given), stage.seconds)
         run.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await run
 
+        second = stage.context()
         async with running(stage.connector, second):
             await second.wait_for_kept(_COUNT, seconds=stage.seconds)
 
