@@ -138,8 +138,11 @@ async def test_what_is_wrong_is_told_by_its_reason(
     assert reason is caught.value.reason
 
 
-async def test_a_broker_that_goes_is_told_and_produced_to_again(tmp_path: Path) -> None:
+async def test_a_broker_that_goes_is_told_and_produced_to_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While records are sent, and while there are none."""
+    monkeypatch.setattr("taskloom.connectors.kafka.sink._SEND_SECONDS", 3.0)
     async with RealKafka(tmp_path / "kafka") as kafka:
         await kafka.create_topic("t")
         async with KafkaSinks().open(sink(kafka.plaintext, "t")) as producer:
