@@ -11,18 +11,20 @@ from typing import Any
 
 import pytest
 
+from taskloom.connectors.nats.credentials import read_credentials
 from taskloom.connectors.nats.sink import NatsSinks
 from taskloom.connectors.nats.source import Nats
 from taskloom.domain.conditions import Reason
 from taskloom.domain.secret import Secret
 from taskloom.domain.sources import EventSink, EventSource
-from taskloom.errors import Unavailable
+from taskloom.errors import Invalid, Unavailable
 from taskloom.ports.sink import NotProduced, Produced, Record, SinkFailed
 from taskloom.testing.connectors import FakeContext, source_row
 from taskloom.testing.sink_suite import Arrived, SinkConnectorSuite, SinkStage
 from taskloom.testing.sinks import sink_row
 from taskloom.testing.source_suite import SystemSourceSuite, SystemStage, running
 from tests.real.certificates import Authority
+from tests.real.nats.keys import Operator
 from tests.real.nats.server import RealNats
 
 STREAM, SUBJECT = "ORDERS", "orders.placed"
@@ -344,3 +346,22 @@ async def test_a_server_that_says_nothing_is_told(server: RealNats) -> None:
         finally:
             server.thaw()
         await context.wait_for_told("connected")
+
+
+async def test_a_credentials_file_logs_in(tmp_path: Path) -> None:
+    """That of another operator's user is AuthFailed; text that is none is the spec's fault."""
+    operator = Operator()
+    own = read_credentials(operator.credentials())
+    login = {"user_jwt_cb": own.jwt.encode, "signature_cb": own.sign}
+    async with RealNats(tmp_path, settings=operator.settings, own=login) as server:
+        await server.add_stream(STREAM, "orders.>")
+        await server.publish(SUBJECT, b"{}")
+        strange = {"credentials": Operator().credentials()}
+        async with reading(orders(server, strange, auth=CREDENTIALS)) as context:
+            await context.wait_for_told(Reason.AUTH_FAILED)
+        right = {"credentials": operator.credentials()}
+        async with reading(orders(server, right, auth=CREDENTIALS)) as context:
+            await context.wait_for_kept(1)
+
+    with pytest.raises(Invalid, match="does not hold a credentials file"):
+        read_credentials("-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n")
