@@ -18,7 +18,7 @@ RUN python -m venv /opt/taskloom
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 RUN mkdir -p operator/taskloom migrations \
  && touch operator/taskloom/__init__.py \
- && /opt/taskloom/bin/pip install '.[kubernetes]' \
+ && /opt/taskloom/bin/pip install '.[kubernetes,nats,sqs]' \
  && /opt/taskloom/bin/pip uninstall --yes taskloom
 COPY migrations migrations
 COPY operator operator

@@ -49,7 +49,7 @@ lint: $(VENV)/.dev ## ruff, mypy, import-linter
 REAL := $(if $(TASKLOOM_TEST_KUBECONFIG),,real)
 
 .PHONY: pytest
-pytest: $(VENV)/.dev engines kafka nats workers $(REAL) ## All tests
+pytest: $(VENV)/.dev engines kafka nats sqs workers $(REAL) ## All tests
 	$(BIN)/pytest
 
 .PHONY: real
@@ -67,6 +67,10 @@ kafka: ## Fetch the Kafka broker that tests run for real, once
 .PHONY: nats
 nats: ## Build the NATS server that tests run for real, once
 	@tests/real/nats/build.sh
+
+.PHONY: sqs
+sqs: ## Fetch the server of SQS (ElasticMQ) that tests run for real, once
+	@tests/real/sqs/build.sh
 
 .PHONY: workers
 workers: $(VENV)/.dev ## Fetch the JavaScript worker that tests run for real, once

@@ -22,7 +22,7 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 
-pytest_plugins = ["tests.real.kafka.shared"]
+pytest_plugins = ["tests.real.kafka.shared", "tests.real.sqs.shared"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

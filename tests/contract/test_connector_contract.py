@@ -292,7 +292,7 @@ def test_installed_packages_bring_connectors(monkeypatch: pytest.MonkeyPatch) ->
 
     connectors = Connectors(installed())
 
-    assert {"cron", "kafka", "nats", "tape"} == connectors.kinds
+    assert {"cron", "kafka", "nats", "sqs", "tape"} == connectors.kinds
     assert isinstance(connectors.of("cron"), Cron)
     assert isinstance(connectors.of("tape"), Theirs)
 

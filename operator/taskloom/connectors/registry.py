@@ -21,8 +21,14 @@ SINKS = "taskloom.sinks"
 """The groups of entry points that packages offer connectors by."""
 
 
-_OPTIONAL_SOURCES = {"nats": "taskloom.connectors.nats.source:Nats"}
-_OPTIONAL_SINKS = {"nats": "taskloom.connectors.nats.sink:NatsSinks"}
+_OPTIONAL_SOURCES = {
+    "nats": "taskloom.connectors.nats.source:Nats",
+    "sqs": "taskloom.connectors.sqs.source:Sqs",
+}
+_OPTIONAL_SINKS = {
+    "nats": "taskloom.connectors.nats.sink:NatsSinks",
+    "sqs": "taskloom.connectors.sqs.sink:SqsSinks",
+}
 """Our own kinds whose library is an extra, called as the kind is: ``taskloom[nats]``."""
 
 
