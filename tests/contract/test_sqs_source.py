@@ -233,7 +233,7 @@ async def test_what_is_wrong_is_told(sqs: RealSqs, where: str) -> None:
     assert "hunter2" not in raised.value.message
 
 
-async def test_a_server_that_goes_away_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_server_that_goes_away_ends_the_run(tmp_path: Path) -> None:
     """The next run goes on where this one ended."""
     async with RealSqs(tmp_path) as server:
         url = await server.create("orders", VisibilityTimeout="2")
@@ -250,7 +250,7 @@ async def test_a_server_that_goes_away_ends_the_run_and_loses_nothing(tmp_path: 
         await server.send(url, "3")
         again = WaitingContext(context.source, kept=context.kept)
         async with running(again):
-            await until(lambda: len(again.kept) >= 2 and "3" in bodies(again))
+            await until(lambda: len(again.kept) == 3)
             await until_empty(server, url)
 
     assert Reason.CONNECT_FAILED == raised.value.reason
