@@ -140,7 +140,7 @@ def _in_pieces(letters: Sequence[NewDeadLetter]) -> Iterator[list[NewDeadLetter]
     piece: list[NewDeadLetter] = []
     size = 0
     for letter in letters:
-        length = len(letter.body or b"")
+        length = _weight(letter)
         if piece and size + length > _MOST_BYTES:
             yield piece
             piece, size = [], 0
@@ -148,6 +148,12 @@ def _in_pieces(letters: Sequence[NewDeadLetter]) -> Iterator[list[NewDeadLetter]
         size += length
     if piece:
         yield piece
+
+
+def _weight(letter: NewDeadLetter) -> int:
+    """Count what a letter adds to a statement: a message may be all headers and no body."""
+    texts = (letter.reason, *letter.headers, *letter.headers.values())
+    return len(letter.body or b"") + sum(map(len, texts))
 
 
 def _storable(value: str) -> str:
