@@ -128,7 +128,6 @@ async def post_replay_of_source(api: Api, asked: Annotated[ReplayView, Body()]) 
     """Read a source's open letters again, by the source as it is now; `dryRun` only counts."""
     done = await replay_source(
         api.flow,
-        api.ingest,
         asked.source,
         limit=asked.limit,
         after=asked.after,
@@ -169,7 +168,7 @@ async def post_replay(
 ) -> Response:
     """Read one again by its source as it is now, repaired if a body, headers or a key are given."""
     wanted = Repair() if repair is None else _repair(repair)
-    event_id = await replay_letter(api.flow, api.ingest, letter_id, wanted)
+    event_id = await replay_letter(api.flow, letter_id, wanted)
     return json_response({"eventId": None if event_id is None else str(event_id)})
 
 

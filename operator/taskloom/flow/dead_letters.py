@@ -1,6 +1,7 @@
 """Dead letters are given another try: as they are, or repaired, by the source as it is now."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -9,12 +10,10 @@ from taskloom.domain.events import NewEvent
 from taskloom.domain.sources import EventSource, origin_of
 from taskloom.errors import Conflict, NotFound, Unprocessable
 from taskloom.flow.admit import NoEvent, PassedOver, admit, spec_of
-from taskloom.flow.ingest import Ingested
+from taskloom.flow.ingest import store
 from taskloom.flow.services import Services
 from taskloom.ports.connector import Incoming
 from taskloom.resources.event_source import FormatKey
-
-Take = Callable[[NewEvent], Awaitable[Ingested]]
 
 _BATCH = 100
 
@@ -45,7 +44,7 @@ NO_REPAIR = Repair()
 
 
 async def replay_letter(
-    services: Services, ingest: Take, letter_id: UUID, repair: Repair = NO_REPAIR
+    services: Services, letter_id: UUID, repair: Repair = NO_REPAIR
 ) -> UUID | None:
     """Store a letter as an event, and give its id; None if the source's filter passes it over.
 
@@ -63,12 +62,11 @@ async def replay_letter(
     found = await _judge(services, source, letter, repair)
     if isinstance(found, NoEvent):
         raise Unprocessable(f"The message is no event still: {found.reason}")
-    return await _settle(services, ingest, letter, found)
+    return await _settle(services, letter, found)
 
 
 async def replay_source(
     services: Services,
-    ingest: Take,
     source: str,
     *,
     limit: int,
@@ -93,8 +91,10 @@ async def replay_source(
         for letter in letters:
             found = await _judge(services, row, letter, NO_REPAIR)
             done = _counted(done, found)
-            if not dry_run:
-                await _settle(services, ingest, letter, found)
+            if dry_run:
+                continue
+            with contextlib.suppress(Conflict):  # somebody else closed it meanwhile
+                await _settle(services, letter, found)
         after, left = letters[-1].id, left - len(letters)
         done = replace(done, last=after)
     return done
@@ -142,16 +142,18 @@ async def _judge(
 
 
 async def _settle(
-    services: Services, ingest: Take, letter: DeadLetter, found: NewEvent | PassedOver | NoEvent
+    services: Services, letter: DeadLetter, found: NewEvent | PassedOver | NoEvent
 ) -> UUID | None:
-    """Store first: whoever dies between makes the same event again, which is the one there is."""
-    event_id = (await ingest(found)).event_id if isinstance(found, NewEvent) else None
+    """Close it and store its event in one transaction: one of those who do so wins."""
     async with services.tasks.begin() as tx:
+        if not await tx.dead_letters.lock(letter.id):
+            raise Conflict(f"The dead letter {letter.id} was closed meanwhile.")
         if isinstance(found, NoEvent):
             await tx.dead_letters.still(letter.id, found.reason)
-        else:
-            await tx.dead_letters.settle(letter.id, event_id)
-    return event_id
+            return None
+        event_id = (await store(tx, [found]))[0].event_id if isinstance(found, NewEvent) else None
+        await tx.dead_letters.settle(letter.id, event_id)
+        return event_id
 
 
 def _counted(done: Replayed, found: NewEvent | PassedOver | NoEvent) -> Replayed:

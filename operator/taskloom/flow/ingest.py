@@ -12,6 +12,7 @@ from taskloom.flow.filters import reason_against
 from taskloom.flow.services import Services
 from taskloom.ids import derived_id
 from taskloom.runtime.batcher import Batcher
+from taskloom.store.transaction import Transaction
 
 _MANY = 8
 
@@ -61,27 +62,26 @@ class Ingest:
 
     async def _write(self, batch: Sequence[NewEvent]) -> Sequence[Ingested]:
         async with self._services.tasks.begin() as tx:
-            keys = {event.key for event in batch}
-            mappings = await tx.mappings.event_mappings_for(keys)
-            routed = [(event, route(event, mappings)) for event in batch]
-            new = await tx.events.add(routed)
-            jobs = [
-                job
-                for event, routes in routed
-                if event.id in new
-                for job in start_jobs(event, routes)
-            ]
-            await tx.jobs.add(jobs)
-            if jobs:
-                tx.notify("jobs")
-            known = [event for event in batch if event.id not in new]
-            first = await tx.events.find_by_idempotency_key(known) if known else {}
-        return [
-            Ingested(event_id=event.id)
-            if event.id in new
-            else Ingested(event_id=first.get(event.id, event.id), duplicate=True)
-            for event in batch
-        ]
+            return await store(tx, batch)
+
+
+async def store(tx: Transaction, batch: Sequence[NewEvent]) -> Sequence[Ingested]:
+    """Write events and what is to be started for them, in a transaction of the caller's."""
+    mappings = await tx.mappings.event_mappings_for({event.key for event in batch})
+    routed = [(event, route(event, mappings)) for event in batch]
+    new = await tx.events.add(routed)
+    jobs = [job for event, routes in routed if event.id in new for job in start_jobs(event, routes)]
+    await tx.jobs.add(jobs)
+    if jobs:
+        tx.notify("jobs")
+    known = [event for event in batch if event.id not in new]
+    first = await tx.events.find_by_idempotency_key(known) if known else {}
+    return [
+        Ingested(event_id=event.id)
+        if event.id in new
+        else Ingested(event_id=first.get(event.id, event.id), duplicate=True)
+        for event in batch
+    ]
 
 
 def route(event: NewEvent, mappings: Iterable[EventMapping]) -> tuple[Route, ...]:

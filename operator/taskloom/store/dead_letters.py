@@ -108,6 +108,15 @@ class DeadLetters:
         result = await self._connection.execute(wanted.order_by(dead_letters.c.id).limit(limit))
         return [_row_to_letter(row) for row in result]
 
+    async def lock(self, letter_id: UUID) -> bool:
+        """Hold one until the transaction ends; tell whether it is open."""
+        found = await self._connection.scalar(
+            select(dead_letters.c.id)
+            .where(dead_letters.c.id == letter_id, dead_letters.c.state == DeadLetterState.OPEN)
+            .with_for_update()
+        )
+        return found is not None
+
     async def settle(self, letter_id: UUID, event_id: UUID | None) -> bool:
         """Close an open one: it became this event, or none; tell whether it was open."""
         state = DeadLetterState.DISCARDED if event_id is None else DeadLetterState.REPLAYED

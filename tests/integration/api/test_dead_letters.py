@@ -259,3 +259,19 @@ async def test_ten_thousand_poison_messages_hold_nothing_up(bench: Bench) -> Non
     assert {"count": 10_000} == count.json()
     assert 157 == (await bench.client.get("/events/count")).json()["count"]
     assert seconds < 60
+
+
+async def test_either_it_is_replayed_or_discarded(bench: Bench) -> None:
+    """Whoever is later is told so: nothing discarded is an event."""
+    source = await bench.declare()
+    await bench.take(source, message(b'{"payload": {"number": 7}}'))
+    [letter] = await bench.letters()
+
+    answers = await asyncio.gather(
+        bench.post(f"{letter['id']}/replay", {"key": "order"}),
+        bench.post(f"{letter['id']}/discard"),
+    )
+    [closed] = await bench.letters()
+
+    assert 1 == [answer.status_code for answer in answers].count(409)
+    assert (closed["state"] == "replayed") == (len(await bench.events()) == 1)
