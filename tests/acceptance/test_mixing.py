@@ -19,6 +19,7 @@ from taskloom.testing.receiver import Receiver
 from taskloom.testing.server import ServedTaskloom, free_port
 from tests.real.kafka.broker import RealKafka
 from tests.real.nats.server import RealNats
+from tests.real.sqs.server import RealSqs
 
 ROOT = Path(__file__).parents[2]
 EACH = 3
@@ -35,6 +36,7 @@ class Brokers:
 
     kafka: RealKafka
     nats: RealNats
+    sqs: RealSqs
     receiver: Receiver
     api: str
 
@@ -124,6 +126,10 @@ SOURCES: dict[str, Source] = {
         },
         send=lambda on, payload: on.nats.publish("in.mixed", task_event(payload)),
     ),
+    "sqs": Source(
+        spec=lambda on: {"sqs": _queue(on, "in")},
+        send=lambda on, payload: on.sqs.send(on.sqs.url("in"), task_event(payload).decode()),
+    ),
     CRON: Source(
         spec=lambda _: {
             "cron": {"schedule": "* * * * *", "payload": {"origin": CRON}},
@@ -157,6 +163,31 @@ async def _read_nats(on: Brokers) -> list[dict[str, Any]]:
     return [json.loads(each.data)["payload"] for each in await on.nats.messages("OUT")]
 
 
+async def _read_sqs(on: Brokers) -> list[dict[str, Any]]:
+    """Read the queue again and again: what was read is hidden for a second."""
+    bodies: dict[str, dict[str, Any]] = {}
+    async with on.sqs.client() as client:
+        for _ in range(20):
+            answer = await client.receive_message(
+                QueueUrl=on.sqs.url("out"), MaxNumberOfMessages=10, VisibilityTimeout=1
+            )
+            found = answer.get("Messages", ())
+            if not found:
+                break
+            bodies |= {each["MessageId"]: json.loads(each["Body"]) for each in found}
+    return [body["payload"] for body in bodies.values()]
+
+
+def _queue(on: Brokers, name: str) -> dict[str, Any]:
+    ref = {"name": "aws", "key": "key"}
+    return {
+        "queueUrl": on.sqs.url(name),
+        "region": "elasticmq",
+        "endpoint": on.sqs.endpoint,
+        "auth": {"accessKeyIdRef": ref, "secretAccessKeyRef": ref},
+    }
+
+
 async def _read_webhooks(on: Brokers) -> list[dict[str, Any]]:
     return [body["payload"] for body in on.receiver.webhooks.values()]
 
@@ -173,6 +204,10 @@ SINKS: dict[str, Sink] = {
             "eventKeys": ["task-created"],
         },
         read=_read_nats,
+    ),
+    "sqs": Sink(
+        spec=lambda on: {"sqs": _queue(on, "out"), "eventKeys": ["task-created"]},
+        read=_read_sqs,
     ),
 }
 FILTERED = "kafka-filtered"
@@ -198,6 +233,12 @@ WORKFLOW = """
 
 def _resources(on: Brokers) -> Iterator[dict[str, Any]]:
     """Declare all sources and sinks, and between them a mapping and a workflow."""
+    yield {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "aws"},
+        "stringData": {"key": "x"},
+    }
     filter_ = "event.payload.createdTasks.exists(t, t.name == 'nats')"
     sinks = {name: sink.spec(on) for name, sink in SINKS.items()}
     sinks[FILTERED] = _kafka_sink("out-filtered", filter=filter_)(on)
@@ -240,6 +281,7 @@ async def _brokers(folder: Path) -> AsyncIterator[Brokers]:
     async with (
         RealKafka(folder / "kafka") as kafka,
         RealNats(folder / "nats") as nats,
+        RealSqs(folder / "sqs") as sqs,
         Receiver() as receiver,
     ):
         topics = ("in-events", "in-cloud", "in-json", "out-events", "out-cloud", "out-filtered")
@@ -248,7 +290,11 @@ async def _brokers(folder: Path) -> AsyncIterator[Brokers]:
         await nats.add_stream("IN", "in.>")
         await nats.add_stream("OUT", "out.>")
         port = free_port()
-        yield Brokers(kafka=kafka, nats=nats, receiver=receiver, api=f"http://127.0.0.1:{port}")
+        for queue in ("in", "out"):
+            await sqs.create(queue)
+        yield Brokers(
+            kafka=kafka, nats=nats, sqs=sqs, receiver=receiver, api=f"http://127.0.0.1:{port}"
+        )
 
 
 async def _mix(folder: Path) -> Told:

@@ -297,18 +297,21 @@ def test_installed_packages_bring_connectors(monkeypatch: pytest.MonkeyPatch) ->
     assert isinstance(connectors.of("tape"), Theirs)
 
 
+@pytest.mark.parametrize(("kind", "library"), [("nats", "nats"), ("sqs", "aiobotocore")])
 async def test_a_kind_whose_client_is_not_installed_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, kind: str, library: str
 ) -> None:
     """Its sources and sinks; everything else is served."""
-    monkeypatch.setitem(sys.modules, "nats", None)
-    for name in [name for name in sys.modules if name.startswith("taskloom.connectors.nats")]:
+    for name in [name for name in sys.modules if name.split(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, library, None)
+    for name in [name for name in sys.modules if name.startswith(f"taskloom.connectors.{kind}")]:
         monkeypatch.delitem(sys.modules, name)
-    source, sink = Connectors().of("nats"), sink_connectors()["nats"]
+    source, sink = Connectors().of(kind), sink_connectors()[kind]
 
-    with pytest.raises(SourceFailed, match=r"install taskloom\[nats\]") as failed:
+    with pytest.raises(SourceFailed, match=rf"install taskloom\[{kind}\]") as failed:
         await source.run(FakeContext(KAFKA))
-    with pytest.raises(SinkFailed, match=r"install taskloom\[nats\]"):
+    with pytest.raises(SinkFailed, match=rf"install taskloom\[{kind}\]"):
         await sink.open(FakeSinkStage().sink).__aenter__()
 
     assert Reason.UNSUPPORTED == failed.value.reason

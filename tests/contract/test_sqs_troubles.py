@@ -10,15 +10,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from taskloom.connectors.registry import installed, sink_connectors
 from taskloom.connectors.sqs.connection import open_queue, region_of, trouble_of
 from taskloom.connectors.sqs.messages import attributes_of, batches, group_of
-from taskloom.connectors.sqs.sink import SqsSinks
 from taskloom.connectors.sqs.source import Sqs
 from taskloom.domain.conditions import Reason
 from taskloom.domain.secret import Secret
 from taskloom.ports.connector import SourceFailed
-from taskloom.reconcilers.runners import lacking
 from taskloom.resources.broker import SqsQueue
 from taskloom.testing.connectors import FakeContext, source_row
 
@@ -175,18 +172,3 @@ def test_a_group_is_the_key_where_sqs_takes_it() -> None:
     """Else its hash."""
     assert "order-1" == group_of("order-1")
     assert 64 == len(group_of("k" * 200)) == len(group_of("Schlüssel"))
-
-
-def test_an_installation_without_the_library_does_without(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It has no such connector, and says what to install."""
-    assert any(isinstance(connector, Sqs) for connector in installed())
-    assert isinstance(sink_connectors()["sqs"], SqsSinks)
-
-    monkeypatch.setattr("taskloom.connectors.registry.find_spec", lambda _name: None)
-
-    assert "sqs" not in {connector.kind for connector in installed()}
-    assert "sqs" not in sink_connectors()
-    assert lacking("sqs") == "this installation has no connector for sqs: install taskloom[sqs]"
-    assert lacking("ibm") == "this installation has no connector for ibm"

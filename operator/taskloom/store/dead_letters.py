@@ -60,7 +60,9 @@ class DeadLetters:
                         {_storable(k): _storable(v) for k, v in letter.headers.items()}
                     ).decode(),
                     "body": None if letter.body is None else base64.b64encode(letter.body).decode(),
-                    "idempotency_key": letter.idempotency_key,
+                    "idempotency_key": None
+                    if letter.idempotency_key is None
+                    else _storable(letter.idempotency_key),
                 }
                 for letter in batch
             ]

@@ -30,7 +30,10 @@ class SqsMissing(RuntimeError):
 
 
 class RealSqs:
-    """A server on a free loopback port; queues and messages outlive a restart, in `folder`."""
+    """A server on a free loopback port; queues and messages are kept in `folder`.
+
+    They outlive a stop, not always a kill.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
@@ -67,6 +70,7 @@ class RealSqs:
                 "These tests run a real server of SQS, and java or its libraries are missing. "
                 "Fetch it once with `make sqs` (it needs Java 17 and Maven)."
             )
+        self._folder.mkdir(parents=True, exist_ok=True)
         settings = self._folder / "elasticmq.conf"
         settings.write_text(_SETTINGS.format(port=self.port, folder=self._folder))
         command = [java, *_JVM, f"-Dconfig.file={settings}", "-cp", f"{_LIBS}/*"]
