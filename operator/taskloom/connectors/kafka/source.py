@@ -52,7 +52,8 @@ PROPERTIES: Mapping[str, str] = {
 _NO_TOPIC = Trouble(Reason.TOPIC_NOT_FOUND, "no topic matches spec.kafka.topicPattern yet")
 _POLL = 500
 """Milliseconds that a read waits for records: how soon a stop is noticed."""
-_COMMIT_SECONDS = 3.0
+_STOP_SECONDS = 2.0
+_COMMIT_SECONDS = 2.0
 """After that a commit is given up: the next one says the same and more."""
 _LOOK_SECONDS = 3.0
 """Between two looks at how the brokers are, and how much waits there."""
@@ -90,11 +91,13 @@ class Kafka:
             consumer.subscribe(pattern=pattern, listener=_Listener(reading, spec))
         try:
             await consumer.start()
+            if pattern is None:
+                context.connected()  # its topics are there
             await reading.run()
         except (KafkaError, OSError) as error:
             raise _failed(error) from error
         finally:
-            await consumer.stop()
+            await _stop(consumer)
 
 
 @dataclass(slots=True)
@@ -113,6 +116,8 @@ class _Reading:
     """Partitions that stop at a message that is no event, and until when."""
     unsettled: bool = False
     """Whether partitions have come that may never have been read."""
+    storing: bool = True
+    """Whether what was read last could be stored."""
     looked_at: float = 0.0
 
     async def run(self) -> None:
@@ -160,6 +165,7 @@ class _Reading:
         except Temporary as error:
             await self._wait_for_the_store(batches, error)
             return
+        self.storing = True
         self._note(records, receipts)
         await self.commit()
 
@@ -169,8 +175,8 @@ class _Reading:
         """Read nothing for a while, and then the same again; the group keeps us meanwhile."""
         for partition, batch in batches.items():
             self.consumer.seek(partition, batch[0].offset)
+        self.storing = False
         self.context.failing(Reason.DATABASE_UNAVAILABLE, error.message)
-        self.looked_at = 0.0  # what is told next is that it is read again
         await self.context.pause(error.delay)
 
     def _note(self, records: Sequence[Any], receipts: Sequence[Receipt]) -> None:
@@ -229,7 +235,7 @@ class _Reading:
             await reach(self.connection, self.topics)
             if not self.topics and not self.consumer.subscription():
                 raise BrokerFailed(_NO_TOPIC)
-        if not self.blocked:
+        if self.storing and not self.blocked:
             self.context.connected(partitions=len(partitions))
         self.context.lagging(lag)
 
@@ -282,6 +288,18 @@ async def _begins(
         partition: end if found.get(partition) is None else found[partition].offset
         for partition, end in ends.items()
     }
+
+
+async def _stop(consumer: Any) -> None:
+    """Leave the group; if the brokers are away it will miss us by itself."""
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await consumer.stop()
+    except TimeoutError:
+        # There is no public way to close what `stop` has not come to.
+        if consumer._fetcher is not None:  # noqa: SLF001
+            await consumer._fetcher.close()  # noqa: SLF001
+        await consumer._client.close()  # noqa: SLF001
 
 
 def _options(spec: KafkaSource, source: EventSource) -> dict[str, Any]:
