@@ -9,4 +9,6 @@ Law: a connector moves bytes and confirms them; what an event means is the flow'
                                  stop, start one task for each source (running)
                                                                       │
                               connector.run(context) ─► ingest ─► events, durable
+
+Connectors of sinks only open producers; what is produced, and when, is `taskloom.delivery`'s.
 """

@@ -1,4 +1,4 @@
-"""Webhooks going out: sign, dial, judge the answer, record the attempt.
+"""What is told, going out: webhooks are signed, dialled and judged; sinks are produced to.
 
-Law: at least once; one endpoint's trouble is never another's.
+Law: at least once, each attempt recorded; one receiver's trouble is never another's.
 """
