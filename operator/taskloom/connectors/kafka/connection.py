@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import re
 import ssl
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +25,7 @@ from aiokafka.errors import (
 )
 
 from taskloom.connectors.kafka.tokens import ClientCredentials, TokenRefused
+from taskloom.connectors.tls import tls_context
 from taskloom.domain.conditions import Reason
 from taskloom.domain.secret import Secret
 from taskloom.errors import Invalid
@@ -120,7 +120,10 @@ def connection_of(
         "security_protocol": "PLAINTEXT",
     }
     if tls is not None:
-        arguments |= {"security_protocol": "SSL", "ssl_context": _tls_context(tls, secrets)}
+        arguments |= {
+            "security_protocol": "SSL",
+            "ssl_context": tls_context(tls, secrets, at="spec.kafka.tls"),
+        }
     if sasl is not None:
         arguments |= _login(sasl, secrets)
         arguments["security_protocol"] = "SASL_PLAINTEXT" if tls is None else "SASL_SSL"
@@ -243,52 +246,6 @@ async def _topics(connection: Connection) -> set[str]:
         return set(await admin.list_topics())
     finally:
         await admin.close()
-
-
-def _tls_context(tls: BrokerTls, secrets: Mapping[str, Secret]) -> ssl.SSLContext:
-    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.server_name = tls.server_name
-    authority = secrets.get("tls.ca")
-    try:
-        if authority is None:
-            context.load_default_certs()
-        else:
-            context.load_verify_locations(cadata=authority.reveal())
-    except (ssl.SSLError, ValueError) as error:
-        raise Invalid("spec.kafka.tls.caRef does not hold certificates in PEM.") from error
-    pair = secrets.get("tls.clientCertificate")
-    if pair is not None:
-        load_pair(context, pair.reveal())
-    if tls.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def load_pair(context: ssl.SSLContext, pem: str) -> None:
-    """Load a certificate with its key, which OpenSSL takes from a file only."""
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # its owner alone reads it
-        file.write(pem)
-        file.flush()
-        try:
-            context.load_cert_chain(file.name)
-        except (ssl.SSLError, ValueError) as error:
-            raise Invalid(
-                "spec.kafka.tls.clientCertificateRef does not hold a certificate and its key."
-            ) from error
-
-
-class _NamedContext(ssl.SSLContext):
-    """Expects another name in the brokers' certificates than the one they are dialled by."""
-
-    server_name: str | None = None
-
-    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
-        """Begin TLS."""
-        if self.server_name is not None:
-            options["server_hostname"] = self.server_name
-            arguments = arguments[:3]
-        return super().wrap_bio(*arguments, **options)
 
 
 def _login(sasl: Sasl, secrets: Mapping[str, Secret]) -> dict[str, Any]:

@@ -6,13 +6,11 @@ Records are stored in batches, in the order of their partitions: so is what has 
 """
 
 import asyncio
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
 
 from taskloom.connectors.kafka.connection import (
@@ -20,34 +18,16 @@ from taskloom.connectors.kafka.connection import (
     BrokerFailed,
     Connection,
     Trouble,
-    client_settings,
     connection_of,
     reach,
     trouble_of,
 )
+from taskloom.connectors.kafka.consumer import begins, options_of, pattern_of
 from taskloom.connectors.kafka.records import incoming
 from taskloom.domain.conditions import Reason
-from taskloom.domain.sources import EventSource, object_of
-from taskloom.errors import Invalid, Temporary
+from taskloom.errors import Temporary
 from taskloom.ports.connector import ConnectorContext, Fate, Receipt, SourceFailed
 from taskloom.resources.source_types import KafkaSource
-
-PROPERTIES: Mapping[str, str] = {
-    "client.id": "client_id",
-    "connections.max.idle.ms": "connections_max_idle_ms",
-    "fetch.max.bytes": "fetch_max_bytes",
-    "fetch.max.wait.ms": "fetch_max_wait_ms",
-    "fetch.min.bytes": "fetch_min_bytes",
-    "heartbeat.interval.ms": "heartbeat_interval_ms",
-    "isolation.level": "isolation_level",
-    "max.partition.fetch.bytes": "max_partition_fetch_bytes",
-    "max.poll.interval.ms": "max_poll_interval_ms",
-    "metadata.max.age.ms": "metadata_max_age_ms",
-    "request.timeout.ms": "request_timeout_ms",
-    "retry.backoff.ms": "retry_backoff_ms",
-    "session.timeout.ms": "session_timeout_ms",
-}
-"""The settings that `spec.kafka.properties` may hold, and what aiokafka calls them."""
 
 _NO_TOPIC = Trouble(Reason.TOPIC_NOT_FOUND, "no topic matches spec.kafka.topicPattern yet")
 _POLL = 500
@@ -77,8 +57,8 @@ class Kafka:
             context.source.secrets,
             client_id=f"taskloom-{context.source.id}",
         )
-        options = _options(spec, context.source)
-        pattern = _pattern(spec)
+        options = options_of(spec, context.source)
+        pattern = pattern_of(spec)
         try:
             await reach(connection, spec.topics or ())
         except BrokerFailed as error:
@@ -148,8 +128,8 @@ class _Reading:
         """Begin partitions that the group has never read where the source says to begin."""
         self.unsettled = False
         partitions = self.consumer.assignment()
-        begins = await _begins(self.consumer, self.context.source, partitions)
-        for partition, offset in begins.items():
+        offsets = await begins(self.consumer, self.context.source, partitions)
+        for partition, offset in offsets.items():
             self.consumer.seek(partition, offset)
             # Committed, so that whoever reads it next does not begin later.
             self.stored[partition] = offset
@@ -269,27 +249,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._reading.unsettled = self._latest
 
 
-async def _begins(
-    consumer: Any, source: EventSource, assigned: Collection[TopicPartition]
-) -> dict[TopicPartition, int]:
-    """Find where partitions without an offset begin: with what came since the source is there.
-
-    A partition that is added later, or read for the first time after a while, misses nothing so.
-    """
-    new = [each for each in assigned if await consumer.committed(each) is None]
-    if not new:
-        return {}
-    ends: dict[TopicPartition, int] = await consumer.end_offsets(new)
-    if source.created_on is None:
-        return ends
-    since = int(source.created_on.timestamp() * 1000)
-    found = await consumer.offsets_for_times(dict.fromkeys(new, since))
-    return {
-        partition: end if found.get(partition) is None else found[partition].offset
-        for partition, end in ends.items()
-    }
-
-
 async def _stop(consumer: Any) -> None:
     """Leave the group; if the brokers are away it will miss us by itself."""
     try:
@@ -300,41 +259,6 @@ async def _stop(consumer: Any) -> None:
         if consumer._fetcher is not None:  # noqa: SLF001
             await consumer._fetcher.close()  # noqa: SLF001
         await consumer._client.close()  # noqa: SLF001
-
-
-def _options(spec: KafkaSource, source: EventSource) -> dict[str, Any]:
-    """Say how to read; a member of the group has no name that outlives it.
-
-    This client does not ask for another assignment when a named member comes back (KIP-814): it
-    would be given its old partitions, whatever was added to topics and partitions meanwhile.
-    """
-    return {
-        "group_id": spec.consumer_group or group_of(source),
-        "enable_auto_commit": False,
-        "auto_offset_reset": "earliest",  # also if offsets are gone: rather all there is than none
-        "partition_assignment_strategy": (RoundRobinPartitionAssignor,),
-        "isolation_level": "read_committed",
-        "session_timeout_ms": 10_000,
-        "heartbeat_interval_ms": 2_000,
-        "metadata_max_age_ms": 10_000,  # how soon new partitions, and topics of a pattern, are seen
-        "max_partition_fetch_bytes": 1_048_576,  # a larger record comes alone
-    } | client_settings(spec.properties, PROPERTIES)
-
-
-def group_of(source: EventSource) -> str:
-    """Name the consumer group of a source that names none."""
-    home = object_of(source.managed_by)
-    return f"taskloom.{source.id}" if home is None else f"taskloom.{home[0]}.{home[1]}"
-
-
-def _pattern(spec: KafkaSource) -> str | None:
-    if spec.topic_pattern is None:
-        return None
-    try:
-        re.compile(spec.topic_pattern)
-    except re.error as error:
-        raise Invalid(f"spec.kafka.topicPattern is no regular expression: {error.msg}.") from error
-    return f"^(?:{spec.topic_pattern})$"
 
 
 def _failed(error: BaseException) -> SourceFailed:

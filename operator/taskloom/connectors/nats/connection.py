@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ssl
-import tempfile
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -14,9 +13,9 @@ from nats.js import JetStreamContext
 from nats.js import errors as js_errors
 
 from taskloom.connectors.nats.credentials import read_credentials
+from taskloom.connectors.tls import tls_context
 from taskloom.domain.conditions import Reason
 from taskloom.domain.secret import Secret
-from taskloom.errors import Invalid
 from taskloom.resources.broker import BrokerTls, NatsServers
 
 REACH_SECONDS = 5.0
@@ -201,37 +200,7 @@ def _options(spec: NatsServers, secrets: Mapping[str, Secret]) -> dict[str, Any]
         options["signature_cb"] = credentials.sign
     if spec.tls is not None or any(each.startswith("tls:") for each in spec.servers):
         tls = spec.tls or BrokerTls()
-        options["tls"] = _tls_context(tls, secrets)
+        options["tls"] = tls_context(tls, secrets, at="spec.nats.tls")
         if tls.server_name is not None:
             options["tls_hostname"] = tls.server_name
     return options
-
-
-def _tls_context(tls: BrokerTls, secrets: Mapping[str, Secret]) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority = secrets.get("tls.ca")
-    if authority is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        try:
-            context.load_verify_locations(cadata=authority.reveal())
-        except (ssl.SSLError, ValueError) as error:
-            raise Invalid("spec.nats.tls.caRef does not hold certificates in PEM.") from error
-    pair = secrets.get("tls.clientCertificate")
-    if pair is not None:
-        _load_pair(context, pair.reveal())
-    if tls.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _load_pair(context: ssl.SSLContext, pem: str) -> None:
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # its owner alone reads it
-        file.write(pem)
-        file.flush()
-        try:
-            context.load_cert_chain(file.name)
-        except (ssl.SSLError, ValueError) as error:
-            raise Invalid(
-                "spec.nats.tls.clientCertificateRef does not hold a certificate and its key."
-            ) from error
