@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from taskloom.connectors.cron import Cron
-from taskloom.connectors.registry import Connectors, installed, sink_connectors
+from taskloom.connectors.registry import Connectors, sink_connectors
 from taskloom.connectors.running import RunningSource, Surroundings
 from taskloom.domain.conditions import Reason
 from taskloom.domain.dead_letters import NewDeadLetter
@@ -290,7 +290,7 @@ def test_installed_packages_bring_connectors(monkeypatch: pytest.MonkeyPatch) ->
         "taskloom.connectors.registry.entry_points", lambda group: entries if group else []
     )
 
-    connectors = Connectors(installed())
+    connectors = Connectors()
 
     assert {"cron", "kafka", "nats", "sqs", "tape"} == connectors.kinds
     assert isinstance(connectors.of("cron"), Cron)

@@ -15,7 +15,7 @@ KAFKA = source_row(
 
 def slots(source: EventSource) -> int:
     """Give the slots where cron is exclusive."""
-    return slots_of(source, {"cron"})
+    return slots_of(source, exclusive=source.kind == "cron")
 
 
 def decided(sources: list[EventSource], running: list[EventSource], held: dict[str, int]) -> Plan:

@@ -1,6 +1,6 @@
 """Which sources a process starts, stops and asks for: decided, not done."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -51,11 +51,11 @@ def plan(
     )
 
 
-def slots_of(source: EventSource, exclusive: Collection[str]) -> int:
-    """Tell how many processes may run a source at once.
+def slots_of(source: EventSource, *, exclusive: bool) -> int:
+    """Tell how many processes may run a source at once; one if its kind is exclusive.
 
     Of the pods of its own each may: how many there are is not decided here.
     """
     replicas: int = source.spec["placement"]["replicas"]
     slots = MOST_SLOTS if source.pool is None else replicas
-    return min(1, slots) if source.kind in exclusive else slots
+    return min(1, slots) if exclusive else slots

@@ -61,7 +61,6 @@ class Host:
         self._pool = pool
         self._rhythm = rhythm or Rhythm()
         self._bell = services.tasks.bell
-        self._exclusive = {kind for kind in connectors.kinds if connectors.of(kind).exclusive}
         self._around = Surroundings(
             ingest=ingest.all,
             keep=self._keep,
@@ -118,7 +117,7 @@ class Host:
         return plan(self._sources, running, self._held, self._slots_of)
 
     def _slots_of(self, source: EventSource) -> int:
-        return slots_of(source, self._exclusive)
+        return slots_of(source, exclusive=self._connectors.of(source.kind).exclusive)
 
     async def _read(self) -> Mapping[UUID, EventSource]:
         kinds = self._connectors.kinds
