@@ -29,7 +29,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/.run
 
 .PHONY: run
-run: $(if $(KAFKA),$(VENV)/.dev,$(VENV)/.run) $(if $(ENGINE),engines) $(if $(KAFKA),kafka) ## Tell the whole story on http://127.0.0.1:8080 (ONCE=1 ends after it, ENGINE=operaton or camunda7 runs it there, KAFKA=1 sends and tells it by Kafka)
+run: $(VENV)/.run $(if $(ENGINE),engines) $(if $(KAFKA),kafka) ## Tell the whole story on http://127.0.0.1:8080 (ONCE=1 ends after it, ENGINE=operaton or camunda7 runs it there, KAFKA=1 sends and tells it by Kafka)
 	@$(if $(ENGINE),$(BIN)/python -m tests.real.engines.run $(ENGINE)) $(if $(KAFKA),$(BIN)/python -m tests.real.kafka.run) $(BIN)/taskloom story $(if $(ONCE),--once)
 
 .PHONY: test
