@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from nats import errors
 from nats.aio.client import Client
@@ -101,7 +102,10 @@ class Servers:
         except (errors.Error, OSError) as error:
             # That there are no servers left is told after what is wrong with the last one.
             known = self._trouble if isinstance(error, errors.NoServersError) else None
-            raise failure_of(known or error) from error
+            failed = failure_of(known or error)
+            if "tls" in options and failed.reason is Reason.CONNECT_FAILED:
+                failed = await _refusal(server, options) or failed
+            raise failed from error
         self._trouble = None
 
     async def close(self) -> None:
@@ -160,6 +164,32 @@ def failure_of(error: BaseException) -> NatsFailed:
     return NatsFailed(reason, f"the NATS servers: {text}")
 
 
+async def _refusal(server: str, options: Mapping[str, Any]) -> NatsFailed | None:
+    """Find out whether a server that hung up refuses our certificate.
+
+    It says so by an alert after our side of TLS is done, and hangs up: who writes meanwhile, as the
+    client does, may never read it.
+    """
+    address = urlsplit(server)
+    host = address.hostname or ""
+    try:
+        async with asyncio.timeout(_ALERT_SECONDS):
+            reader, writer = await asyncio.open_connection(host, address.port)
+            try:
+                await reader.readline()  # what the server tells of itself
+                name = options.get("tls_hostname") or host
+                await writer.start_tls(options["tls"], server_hostname=name)
+                await reader.read(1)
+            finally:
+                writer.close()
+    except ssl.SSLError as error:
+        return failure_of(error)
+    except OSError:
+        return None
+    return None
+
+
+_ALERT_SECONDS = 2.0
 _MISSING = (_STREAM_NOT_FOUND, _NO_STREAM_MATCHES)
 
 
