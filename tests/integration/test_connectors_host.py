@@ -512,3 +512,18 @@ class _Stubborn(FakeConnector):
         context.connected()
         await self.give_in.wait()
         self.running.clear()
+
+
+async def test_a_cancellation_of_the_clients_own_ends_no_source(
+    database: Database, start: Start
+) -> None:
+    """It is told, and the connector is run again."""
+    source = source_row(KAFKA, name="orders")
+    await put(database, source)
+    connector = FakeConnector()
+    connector.fail(asyncio.CancelledError())  # type: ignore[arg-type]  # a client may raise it, too
+    start("p", connector)
+
+    await until(lambda: bool(connector.running))
+
+    assert 2 == len(connector.runs)

@@ -18,6 +18,7 @@ from taskloom.flow.admit import PassedOver, admit, dead_letter, spec_of
 from taskloom.flow.ingest import Ingested
 from taskloom.ports.connector import Connector, Fate, Incoming, Receipt, SourceFailed
 from taskloom.resources.event_source import EventSourceSpec
+from taskloom.runtime.cancelled import is_cancelled
 
 log = structlog.get_logger()
 
@@ -182,35 +183,47 @@ class RunningSource:
         return Fate.BLOCKED
 
     async def _keep_running(self) -> None:
-        """Run the connector again and again; whatever it ends by is told, and ends nothing else."""
+        """Run the connector again and again."""
         pause = _FIRST_PAUSE
         while not self.stopping:
             started = asyncio.get_running_loop().time()
-            delay = 0.0
-            try:
-                await self._connector.run(self)
-            except SourceFailed as error:
-                delay = error.delay
-                self.failing(error.reason, error.message)
-            except Unavailable as error:
-                # Events can be stored as little as states can: it passes with the database.
-                delay = error.delay
-                self.failing(Reason.DATABASE_UNAVAILABLE, error.message)
-            except TaskloomError as error:
-                reason = Reason.INVALID_SPEC if isinstance(error, Invalid) else None
-                self.failing(reason or Reason.CONNECTOR_FAILED, error.message)
-            except Exception as error:  # noqa: BLE001 - it is told, and ends nothing else
-                self._log.exception("source.failed")
-                # Its text may hold anything, a password too.
-                message = f"the connector broke with {type(error).__name__}; its log says more"
-                self.failing(Reason.CONNECTOR_FAILED, message)
-            else:
-                if not self.stopping:
-                    self.failing(Reason.CONNECTOR_FAILED, "the connector ended by itself")
+            delay = await self._run()
             if asyncio.get_running_loop().time() - started > _WELL_AFTER:
                 pause = _FIRST_PAUSE
             await self.pause(max(delay, pause * random.uniform(0.8, 1.2)))  # noqa: S311 - no secret
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _run(self) -> float:
+        """Run the connector; whatever it ends by is told, and ends nothing else.
+
+        Gives the seconds that it wants to be left alone for.
+        """
+        try:
+            await self._connector.run(self)
+        except SourceFailed as error:
+            self.failing(error.reason, error.message)
+            return error.delay
+        except Unavailable as error:
+            # Events can be stored as little as states can: it passes with the database.
+            self.failing(Reason.DATABASE_UNAVAILABLE, error.message)
+            return error.delay
+        except TaskloomError as error:
+            reason = Reason.INVALID_SPEC if isinstance(error, Invalid) else None
+            self.failing(reason or Reason.CONNECTOR_FAILED, error.message)
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            # A client's own task was, and it let us have it.
+            self.failing(Reason.CONNECTOR_FAILED, "the connector was cut off by its client")
+        except Exception as error:  # noqa: BLE001 - it is told, and ends nothing else
+            self._log.exception("source.failed")
+            # Its text may hold anything, a password too.
+            message = f"the connector broke with {type(error).__name__}; its log says more"
+            self.failing(Reason.CONNECTOR_FAILED, message)
+        else:
+            if not self.stopping:
+                self.failing(Reason.CONNECTOR_FAILED, "the connector ended by itself")
+        return 0.0
 
     def _turn_to(
         self, state: ConnectionState, reason: Reason | None = None, message: str = ""

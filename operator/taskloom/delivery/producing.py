@@ -24,6 +24,7 @@ from taskloom.domain.sources import ConnectionState, EventSink, Standing, name_o
 from taskloom.errors import Invalid, Temporary
 from taskloom.ports.sink import NotProduced, Produced, Producer, Record, SinkConnector, SinkFailed
 from taskloom.runtime.bell import Bell
+from taskloom.runtime.cancelled import is_cancelled
 from taskloom.store.database import Database
 
 log = structlog.get_logger()
@@ -109,6 +110,12 @@ class RunningSink:
                 self._turn_to(ConnectionState.FAILING, Reason.DATABASE_UNAVAILABLE, error.message)
             except Invalid as error:
                 self._turn_to(ConnectionState.FAILING, Reason.INVALID_SPEC, error.message)
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                # A client's own task was, and it let us have it.
+                message = "the connector was cut off by its client"
+                self._turn_to(ConnectionState.FAILING, Reason.CONNECTOR_FAILED, message)
             except Exception as error:  # noqa: BLE001 - it is told, and ends nothing else
                 self._log.exception("sink.failed")
                 # Its text may hold anything, a password too.

@@ -60,7 +60,8 @@ class ServedTaskloom:
     async def kill(self) -> None:
         """End it without a word (SIGKILL); its database lives on."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may have ended
+                self._process.send_signal(signal.SIGKILL)
             await self._process.wait()
 
     async def stop(self) -> int:

@@ -32,7 +32,8 @@ from taskloom.resources.source_types import KafkaSource
 _NO_TOPIC = Trouble(Reason.TOPIC_NOT_FOUND, "no topic matches spec.kafka.topicPattern yet")
 _POLL = 500
 """Milliseconds that a read waits for records: how soon a stop is noticed."""
-_STOP_SECONDS = 2.0
+_STOP_SECONDS = 1.0
+"""How long brokers that may be away are waited for at the end, once for each of two things."""
 _COMMIT_SECONDS = 2.0
 """After that a commit is given up: the next one says the same and more."""
 _LOOK_SECONDS = 3.0
@@ -110,7 +111,7 @@ class _Reading:
                 async with self.in_hand:
                     await self._step()
             async with self.in_hand:
-                await self.commit()
+                await self.commit(_STOP_SECONDS)
         finally:
             looking.cancel()
 
@@ -182,13 +183,13 @@ class _Reading:
             if partition in self.consumer.assignment():
                 self.consumer.resume(partition)
 
-    async def commit(self) -> None:
+    async def commit(self, seconds: float = _COMMIT_SECONDS) -> None:
         """Commit what is stored; what cannot be committed is read again, and stored once."""
         offsets, self.stored = self.stored, {}
         if not offsets:
             return
         try:
-            async with asyncio.timeout(_COMMIT_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self.consumer.commit(offsets)
         except (KafkaError, TimeoutError):
             self.stored = offsets | self.stored
@@ -250,15 +251,19 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
 
 async def _stop(consumer: Any) -> None:
-    """Leave the group; if the brokers are away it will miss us by itself."""
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await consumer.stop()
-    except TimeoutError:
-        # There is no public way to close what `stop` has not come to.
-        if consumer._fetcher is not None:  # noqa: SLF001
-            await consumer._fetcher.close()  # noqa: SLF001
-        await consumer._client.close()  # noqa: SLF001
+    """Leave the group; if the brokers are away it will miss us by itself.
+
+    In a task of its own: the client's fetcher, when it is closed while it waits to fetch again,
+    raises the cancellation of its own task at us.
+    """
+    leaving = asyncio.ensure_future(consumer.stop())
+    await asyncio.wait({leaving}, timeout=_STOP_SECONDS)
+    if leaving.done() and not leaving.cancelled() and leaving.exception() is None:
+        return
+    leaving.cancel()
+    # There is no public way to close what `stop` has not come to.
+    closing = asyncio.ensure_future(consumer._client.close())  # noqa: SLF001
+    await asyncio.wait({closing}, timeout=_STOP_SECONDS)
 
 
 def _failed(error: BaseException) -> SourceFailed:
