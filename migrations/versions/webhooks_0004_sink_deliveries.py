@@ -24,7 +24,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_pending_sink",
         "deliveries",
-        ["sink_id", "due_at", "outgoing_event_id"],
+        ["sink_id", "outgoing_event_id"],
         postgresql_where=sa.text("state = 'pending' AND sink_id IS NOT NULL"),
     )
     op.execute(

@@ -5,10 +5,12 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from taskloom.delivery.producing import LEASE
 from taskloom.delivery.sinks import Rhythm, SinkHost
 from taskloom.domain.conditions import Reason
 from taskloom.domain.sources import ConnectionState, EventSink
@@ -249,6 +251,75 @@ async def test_one_process_produces_to_a_sink_and_another_takes_over(
 
     assert [1] == numbers(one, sink)
     assert ConnectionState.CONNECTED == (await standing(services, sink))[0]
+
+
+async def test_order_holds_past_a_process_that_was_killed(services: Services, start: Start) -> None:
+    """What it had in hand comes again, and before what was told after it."""
+    sink = sink_row(KAFKA)
+    await put(services, sink)
+    await tell(services, *range(5))
+    await killed(services, sink, holding=3)
+    sinks = FakeSinks()
+    start("other", sinks)
+
+    await until(lambda: len(numbers(sinks, sink)) == 5)
+
+    assert [0, 1, 2, 3, 4] == numbers(sinks, sink)
+    assert {"1"} == {record.headers["webhook-attempt"] for record in sinks.records[sink.id]}
+
+
+async def test_order_holds_past_a_restart_on_one_machine(services: Services, start: Start) -> None:
+    """It lets go of what it held when it begins; that goes first nevertheless."""
+    sink = sink_row(KAFKA)
+    await put(services, sink)
+    await tell(services, *range(5))
+    await killed(services, sink, holding=3)
+    async with services.tasks.begin() as tx:
+        await tx.sink_states.release_all()
+        await tx.deliveries.release()
+    sinks = FakeSinks()
+    start("other", sinks)
+
+    await until(lambda: len(numbers(sinks, sink)) == 5)
+
+    assert [0, 1, 2, 3, 4] == numbers(sinks, sink)
+
+
+async def killed(services: Services, sink: EventSink, *, holding: int) -> None:
+    """Leave what a process leaves that was killed with so many deliveries in hand."""
+    async with services.tasks.begin() as tx:
+        await tx.sink_states.hold("killed", [sink.id], timedelta(seconds=RHYTHM.lease))
+        claimed = await tx.sink_deliveries.claim(sink.id, holding, LEASE)
+    assert holding == len(claimed)
+
+
+async def test_a_key_that_no_broker_can_be_given_is_told(services: Services, start: Start) -> None:
+    """Half a surrogate pair is text in JSON, and bytes in no encoding; the others go on."""
+    sink = sink_row({"kafka": {**KAFKA["kafka"], "key": "event.payload.name"}})
+    await put(services, sink)
+    sinks = FakeSinks()
+    start("one", sinks)
+
+    for name in ("\ud83d", "good"):
+        async with services.tasks.begin() as tx:
+            await publish(services, tx, "task-created", {"name": name})
+
+    await until(lambda: _counts(services, sink, {"dead": 1, "delivered": 1}))
+
+
+async def test_what_a_connector_says_is_kept_whatever_it_holds(
+    services: Services, start: Start
+) -> None:
+    """Its words may hold what the database does not take."""
+    sink = sink_row({"kafka": {**KAFKA["kafka"], "key": "event.payload.number"}})
+    await put(services, sink)
+    sinks = FakeSinks()
+    sinks.refusals = {"1": NotProduced(message="bad \x00 \ud83d", permanent=True)}
+    start("one", sinks)
+
+    await tell(services, 1, 2)
+
+    await until(lambda: _counts(services, sink, {"dead": 1, "delivered": 1}))
 
 
 async def test_what_a_removed_sink_left_is_given_up(services: Services) -> None:

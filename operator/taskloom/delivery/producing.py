@@ -129,6 +129,8 @@ class RunningSink:
         """Produce what is due, and look after the connection while nothing is."""
         clock = asyncio.get_running_loop().time
         checked = clock()
+        async with self._around.database.begin() as tx:
+            await tx.sink_deliveries.take_over(self._sink.id)
         while not self._stop.is_set():
             async with self._around.database.begin() as tx:
                 batch = await tx.sink_deliveries.claim(self._sink.id, BATCH, LEASE)
@@ -227,9 +229,14 @@ def settle(
         started_at=started_at,
         milliseconds=milliseconds,
         status=None,
-        error=None if isinstance(result, Produced) else result.message,
+        error=None if isinstance(result, Produced) else _storable(result.message),
         response_headers=None,
         response_body=result.place if isinstance(result, Produced) else None,
     )
     assert produced == (decision.action is Action.FINISH), "what is produced is done"
     return attempt, _STATES[decision.action], decision.at
+
+
+def _storable(text: str) -> str:
+    """Give what a text column can hold: a connector's words may hold anything."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

@@ -6,6 +6,7 @@ from datetime import UTC
 from taskloom.delivery.request import render_envelope
 from taskloom.domain.deliveries import SinkDelivery
 from taskloom.domain.events import TellableEvent, as_binding
+from taskloom.domain.json_text import storable
 from taskloom.domain.sources import EventSink
 from taskloom.errors import Invalid
 from taskloom.ports.sink import Record
@@ -58,9 +59,9 @@ def key_of(sink: EventSink, event: TellableEvent) -> str:
     binding = as_binding(event.key, json.loads(event.payload), event.source)
     value = compile_expression(expression, ("event",)).evaluate({"event": binding})
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    if not 0 < len(text) <= MOST_KEY:
+    if not 0 < len(text) <= MOST_KEY or not storable(text):
         raise Invalid(
             f"The record's key, which this sink reads by `{expression}`, must have 1 to {MOST_KEY} "
-            "characters: mend spec.kafka.key."
+            "characters, without NUL and lone surrogates: mend spec.kafka.key."
         )
     return text

@@ -16,7 +16,7 @@ _CLAIM = """
 WITH due AS (
     SELECT id FROM deliveries
     WHERE sink_id = %(sink_id)s AND state = 'pending' AND due_at <= now()
-    ORDER BY due_at, outgoing_event_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ORDER BY outgoing_event_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE deliveries AS d
     SET leased_until = now() + %(lease)s, due_at = now() + %(lease)s, attempts = d.attempts + 1
@@ -33,6 +33,11 @@ _PUT_BACK = """
 UPDATE deliveries AS d SET attempts = d.attempts - 1, due_at = d.created_on, leased_until = NULL
 FROM jsonb_to_recordset(%s::jsonb) AS row (id uuid)
 WHERE d.id = row.id AND d.state = 'pending'
+"""
+
+_TAKE_OVER = """
+UPDATE deliveries SET attempts = attempts - 1, due_at = created_on, leased_until = NULL
+WHERE sink_id = %s AND state = 'pending' AND leased_until IS NOT NULL
 """
 
 _GIVE_UP = """
@@ -57,6 +62,10 @@ class SinkDeliveries:
     async def put_back(self, ids: Sequence[UUID]) -> None:
         """Make claimed deliveries due again as if they had not been claimed."""
         await run(self._connection, _PUT_BACK, (as_parameter([{"id": id_} for id_ in ids]),))
+
+    async def take_over(self, sink_id: UUID) -> None:
+        """Make due what a process that is gone had in hand: for the one that holds the sink now."""
+        await run(self._connection, _TAKE_OVER, (sink_id,))
 
     async def give_up(self, sink_id: UUID) -> None:
         """Give up what waits for a sink that is gone."""

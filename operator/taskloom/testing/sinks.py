@@ -65,6 +65,7 @@ class FakeProducer:
         await self.check()
         results: list[Produced | NotProduced] = []
         for record in records:
+            record.key.encode()  # as every real one does
             refusal = self._sinks.refusals.get(record.key)
             if refusal is None:
                 self._records.append(record)

@@ -137,7 +137,6 @@ deliveries = Table(
     Index(
         "ix_deliveries_pending_sink",
         "sink_id",
-        "due_at",
         "outgoing_event_id",
         postgresql_where=text("state = 'pending' AND sink_id IS NOT NULL"),
     ),
