@@ -78,6 +78,22 @@ async def test_one_that_is_too_large_is_refused_alone(kafka: RealKafka, topic: s
     assert isinstance(last, Produced)
 
 
+async def test_one_that_the_broker_finds_too_large_is_refused_alone(
+    kafka: RealKafka, topic: str
+) -> None:
+    """The others of its batch are produced, and so is what comes after."""
+    await kafka.create_topic(topic, max_message_bytes="2000")
+    async with KafkaSinks().open(sink(kafka.plaintext, topic)) as producer:
+        first, large, last = await producer.send([record(1), record(2, size=3000), record(3)])
+        [later] = await producer.send([record(4)])
+    found = [each.value for each in await read(kafka, topic, 3)]
+
+    assert isinstance(large, NotProduced)
+    assert large.permanent
+    assert [Produced] * 3 == [type(result) for result in (first, last, later)]
+    assert [b"1", b"3", b"4"] == found
+
+
 async def test_users_log_in_by_tls(kafka: RealKafka, topic: str) -> None:
     """As sources do."""
     await kafka.create_topic(topic)

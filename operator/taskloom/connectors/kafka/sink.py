@@ -48,29 +48,39 @@ class KafkaSinks:
             client_id=f"taskloom-{sink.id}",
         )
         await _reach(connection, spec.topic)
-        client = AIOKafkaProducer(
-            **connection.arguments,
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=2,
-            max_request_size=_MOST_BYTES,
-        )
+        producer = KafkaProducer(connection, spec.topic)
         try:
-            await client.start()
-            yield KafkaProducer(client, connection, spec.topic)
+            await producer.start()
+            yield producer
         except (KafkaError, OSError) as error:
             raise _failed(error) from error
         finally:
-            await _close(client)
+            await producer.close()
 
 
 class KafkaProducer:
     """An open connection to a topic."""
 
-    def __init__(self, client: Any, connection: Connection, topic: str) -> None:
-        self._client = client
+    def __init__(self, connection: Connection, topic: str) -> None:
         self._connection = connection
         self._topic = topic
+        self._client: Any = None
+
+    async def start(self) -> None:
+        """Connect."""
+        self._client = AIOKafkaProducer(
+            **self._connection.arguments,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=2,
+            max_request_size=_MOST_BYTES,
+        )
+        await self._client.start()
+
+    async def close(self) -> None:
+        """Let go."""
+        if self._client is not None:
+            await _close(self._client)
 
     async def send(self, records: Sequence[Record]) -> Sequence[Produced | NotProduced]:
         """Produce records in their order, and wait until the brokers have them all."""
@@ -78,11 +88,30 @@ class KafkaProducer:
             async with asyncio.timeout(_SEND_SECONDS):
                 sent = [await self._send(record) for record in records]
                 results = await asyncio.gather(*sent, return_exceptions=True)
+                await self._try_alone(records, results)
         except (KafkaError, OSError) as error:
             # Which reason it has is found out by connecting anew.
             await _reach(self._connection, self._topic)
             raise _failed(error) from error
         return [_result(result) for result in results]
+
+    async def _try_alone(self, records: Sequence[Record], results: list[Any]) -> None:
+        """Try those again one by one that were refused for their size.
+
+        The broker refuses a batch for its largest record, and after that the numbers that make the
+        client idempotent are out of order: it is begun anew each time.
+        """
+        for at, record in enumerate(records):
+            if not isinstance(results[at], _TOO_LARGE):
+                continue
+            await self.close()
+            await self.start()
+            if len(records) > 1:
+                sent = await self._send(record)
+                [results[at]] = await asyncio.gather(sent, return_exceptions=True)
+        if any(isinstance(result, _TOO_LARGE) for result in results):
+            await self.close()
+            await self.start()
 
     async def check(self) -> None:
         """See that the brokers answer and have the topic."""
