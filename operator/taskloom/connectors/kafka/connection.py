@@ -198,21 +198,34 @@ def client_settings(
 
 
 async def _dial(connection: Connection) -> None:
-    """Return once one server lets us in, TLS, login and all; else raise why one did not."""
+    """Return once one server lets us in, TLS, login and all; else raise why one did not.
+
+    All are dialled at once: several that never answer take no longer than one.
+    """
     failure: BaseException | None = None
-    for server in connection.servers:
-        host, _, port = server.rpartition(":")
-        try:
-            async with asyncio.timeout(REACH_SECONDS):
-                await _log_in(connection, host.strip("[]"), int(port))
-        except (KafkaError, OSError) as error:
-            # The one that says most: who refuses us before who is away.
-            if failure is None or not isinstance(failure, _REFUSALS):
-                failure = error
-        else:
-            return
+    dialling = [asyncio.ensure_future(_let_in(connection, each)) for each in connection.servers]
+    try:
+        for answer in asyncio.as_completed(dialling):
+            try:
+                await answer
+            except (KafkaError, OSError) as error:
+                # The one that says most: who refuses us before who is away.
+                if failure is None or not isinstance(failure, _REFUSALS):
+                    failure = error
+            else:
+                return
+    finally:
+        for dial in dialling:
+            dial.cancel()
+        await asyncio.gather(*dialling, return_exceptions=True)
     if failure is not None:
         raise failure
+
+
+async def _let_in(connection: Connection, server: str) -> None:
+    host, _, port = server.rpartition(":")
+    async with asyncio.timeout(REACH_SECONDS):
+        await _log_in(connection, host.strip("[]"), int(port))
 
 
 async def _log_in(connection: Connection, host: str, port: int) -> None:

@@ -32,6 +32,7 @@ from taskloom.resources.source_types import KafkaSource
 _NO_TOPIC = Trouble(Reason.TOPIC_NOT_FOUND, "no topic matches spec.kafka.topicPattern yet")
 _POLL = 500
 """Milliseconds that a read waits for records: how soon a stop is noticed."""
+_JOIN_SECONDS = 11.0
 _STOP_SECONDS = 1.0
 """How long brokers that may be away are waited for at the end, once for each of two things."""
 _COMMIT_SECONDS = 2.0
@@ -71,10 +72,10 @@ class Kafka:
         else:
             consumer.subscribe(pattern=pattern, listener=_Listener(reading, spec))
         try:
-            await consumer.start()
-            if pattern is None:
-                context.connected()  # its topics are there
-            await reading.run()
+            if await _joins(context, consumer):
+                if pattern is None:
+                    context.connected()  # its topics are there
+                await reading.run()
         except (KafkaError, OSError) as error:
             raise _failed(error) from error
         finally:
@@ -248,6 +249,24 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Have those settled that the group may never have read."""
         self._reading.unsettled = self._latest
+
+
+async def _joins(context: ConnectorContext, consumer: Any) -> bool:
+    """Join the group, which may take for ever; tell whether to go on, and not to stop.
+
+    A member that was killed holds others up for its session of ten seconds: that is no failure.
+    """
+    starting = asyncio.ensure_future(consumer.start())
+    late = _now() + _JOIN_SECONDS
+    while not starting.done():
+        await asyncio.wait({starting}, timeout=_POLL / 1000)
+        if context.stopping and not starting.done():
+            starting.cancel()
+            return False
+        if _now() > late and not starting.done():
+            context.failing(Reason.CONNECT_FAILED, "the consumer group cannot be joined yet")
+    await starting
+    return True
 
 
 async def _stop(consumer: Any) -> None:
